@@ -118,7 +118,7 @@ FILES = {
     "a blob": (lambda p: tar_of(p, {"a.png": picture(1)}), "is a tar, not a blob project: it can be listed"),
     "gzip": (lambda p: p.write_bytes(b"\x1f\x8b\x08\0" * 9), "is a compressed archive (gzip)"),
     "zstd": (lambda p: p.write_bytes(b"\x28\xb5\x2f\xfd\0\0"), "is a compressed archive (Zstandard)"),
-    "zip": (lambda p: p.write_bytes(b"PK\x03\x04\0\0"), "is a compressed archive (zip)"),
+    "zip": (lambda p: p.write_bytes(b"PK\x03\x04\0\0"), "bsdtar -cf images.tar @images.zip"),
     "a table": (lambda p: p.write_bytes(b"PAR1\0\0"), "is a Parquet table"),
     "something else": (lambda p: p.write_bytes(b"hello\0"), ""),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 import blobdir
 from blobdir.cli.mounting import mount_options
 from blobdir.cli.options import CommonOptions
+from blobdir.discovery import tarsamples
 from blobdir.discovery.tarsamples import decide, samples_of
 from blobdir.errors import BlobdirWarning, ConflictError, UsageError
 from blobdir.filesystem import BlobDirFileSystem
@@ -93,6 +95,26 @@ def test_each_part_has_its_place(one: Path) -> None:
     assert project["train"].annotation("a.jpg")["description"] == "a"
     assert project["train"].annotation("two.jpg") == project["train"].annotation("two.PNG") == json.loads(label("2"))
     assert fsspec.filesystem("blobdir", fo=str(one), layout="samples").cat_file("cats/img/a.jpg") == jpeg("cat")
+
+
+FOREIGN = b'{"caption": "of somebody"}'
+
+
+@pytest.mark.parametrize(("parts", "annotation"), [
+    ({"a.json": label("1"), "a.JSON": FOREIGN}, "a.json"),
+    ({"a.JSON": label("1"), "a.json": FOREIGN}, "a.JSON"),
+    ({"a.JSON": label("1"), "a.json": label("2")}, "a.json"),
+    ({"a.JSON": label("1"), "a.Json": label("2")}, "a.JSON"),
+    ({"a.JSON": FOREIGN, "a.json": FOREIGN + b" "}, ""),
+])  # fmt: skip
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_several_annotations_all_are_shown(tar: Tar, parts: dict[str, bytes], annotation: str, turned: bool) -> None:
+    ordered = dict(sorted(parts.items(), reverse=turned))
+    shown = contents(opened(tar("t-0.tar", {"a.jpg": jpeg("a"), **ordered})))
+    if annotation == "a.JSON" and "a.Json" in parts:
+        annotation = next(iter(ordered))
+    places = {f"t/parts/{name}" if name != annotation else "t/ann/a.jpg.json": data for name, data in parts.items()}
+    assert shown == {"t/img/a.jpg": jpeg("a"), **places}
 
 
 def test_behind_a_backend(one: Path, tar: Tar) -> None:
@@ -218,17 +240,42 @@ TARS = st.lists(
 
 def keyed(samples: Any) -> list[bytes]:
     """Where the parts of samples with a key are shown."""
-    return [place for sample in samples if sample.key for place in sample.places()]
+    return [place for sample in samples if sample.key for place, _ in sample.places()]
 
 
 @given(TARS, st.sampled_from(["skip", "replace", "rename"]))
 def test_every_file_is_shown_once_with_its_sample(tars: list[list[bytes]], on_conflict: Any) -> None:
     samples = [samples_of(paths, "s-0.tar") for paths in tars]
     for paths, of in zip(tars, samples, strict=True):
-        assert sorted(number for sample in of for number in sample.places().values()) == list(range(len(paths)))
-        assert len({place for sample in of for place in sample.places()}) == len(paths)
+        assert sorted(number for sample in of for _, number in sample.places()) == list(range(len(paths)))
+        assert len({place for sample in of for place, _ in sample.places()}) == len(paths)
     before = sum(len(keyed(of)) for of in samples)
     decide(samples, on_conflict)
     placed = [place for of in samples for place in keyed(of)]
     assert len(set(placed)) == len(placed)
     assert on_conflict != "rename" or len(placed) == before
+
+
+@given(TARS, st.sampled_from(["skip", "replace", "rename", "error"]), st.integers(1, 3))
+def test_hashes_that_are_the_same_change_nothing(tars: list[list[bytes]], on_conflict: Any, numbers: int) -> None:
+    def shown() -> list[list[tuple[bytes, int]]]:
+        samples = [samples_of(paths, "s-0.tar") for paths in tars]
+        decide(samples, on_conflict)
+        return [[place for sample in of for place in sample.places()] for of in samples]
+
+    expected = shown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tarsamples, "hash", lambda name: len(str(name)) % numbers, raising=False)
+        assert shown() == expected
+
+
+def test_millions_of_samples_take_little_memory() -> None:
+    paths = [b"%012d.%b" % (i, end) for i in range(20_000) for end in (b"jpg", b"json")]
+    tracemalloc.start()
+    try:
+        samples = samples_of(paths, "s-0.tar")
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(samples) == 20_000
+    assert taken <= len(paths) * 40  # of these, 26 are the paths

@@ -53,6 +53,13 @@ CONFLICTS = click.Choice(["error", "skip", "rename", "replace"])
     help="webdataset: in the tars, a copy of its annotation follows each image: they are shards for WebDataset, too.",
 )
 @click.option(
+    "--shard-index",
+    default="",
+    metavar="KINDS",
+    help="With --layout webdataset: indexes beside the tars, for those who read shards at random: wids, dali or both, "
+    "wids,dali. Later changes renew them.",
+)
+@click.option(
     "--on-conflict",
     type=CONFLICTS,
     default="rename",
@@ -89,6 +96,7 @@ def pack_command(
     shard_images: int,
     annotations: str,
     layout: str,
+    shard_index: str,
     on_conflict: str,
     dataset: str,
     labels: str | None,
@@ -132,6 +140,7 @@ def pack_command(
         shard_images=shard_images,
         annotations=annotations,  # type: ignore[arg-type]  # click has checked it
         layout=layout,  # type: ignore[arg-type]
+        shard_index=tuple(filter(None, shard_index.split(","))),  # type: ignore[arg-type]
         on_conflict=on_conflict,  # type: ignore[arg-type]
         processes=processes,
         strict=strict,

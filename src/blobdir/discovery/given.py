@@ -40,13 +40,21 @@ def kind_of_file(path: str) -> str:
             beginning = file.read(8)
             found = next((kind for magic, kind in _COMPRESSED if beginning.startswith(magic)), "")
             if found:
-                return f"is a compressed archive ({found}): unpack it, and give the folder that holds meta.json"
+                what = f"is a compressed archive ({found}): unpack it, and give the folder that holds meta.json"
+                return what + _as_tar(found)
             if beginning.startswith(_PARQUET):
                 return "is a Parquet table, and neither a project nor images"
             file.seek(0)
             return _kind_of_tar(file)
     except OSError:
         return ""
+
+
+def _as_tar(kind: str) -> str:
+    """What else to do with an archive, so that it needn't be unpacked."""
+    if kind not in ("zip", "7z"):
+        return ""
+    return f"; or make a tar of it, which is opened as it is: bsdtar -cf images.tar @images.{kind}"
 
 
 def _kind_of_tar(file: BinaryIO) -> str:

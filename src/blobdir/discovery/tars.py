@@ -19,7 +19,7 @@ from blobdir.discovery.deciding import Deciding
 from blobdir.discovery.merge import Merger, by_folder, entry_table
 from blobdir.discovery.pairing import blob_record
 from blobdir.discovery.report import Report
-from blobdir.discovery.tarsamples import are_samples, decide, find_annotations, samples_of
+from blobdir.discovery.tarsamples import FilePaths, Samples, are_samples, decide, find_annotations, samples_of
 from blobdir.errors import (
     BlobdirError,
     CompressedTarError,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from blobdir.discovery.discover import Progress
     from blobdir.discovery.options import DiscoveryOptions
-    from blobdir.discovery.tarsamples import Doubles, Sample
+    from blobdir.discovery.tarsamples import Doubles
     from blobdir.index import Index
     from blobdir.sources import Source, Storage
     from blobdir.tarscan import TarContents
@@ -59,7 +59,7 @@ class _Files:
     """Files of a tar, and where their bytes lie."""
 
     source: Source
-    paths: list[bytes]
+    paths: FilePaths
     offset: NDArray[np.int64]
     size: NDArray[np.int64]
 
@@ -68,11 +68,10 @@ class _Files:
         starts = self.offset[numbers]
         return self.source.read_many(starts, starts + self.size[numbers])
 
-    def rows(self, places: dict[bytes, int], number: int) -> Iterator[tuple[str, EntryTable]]:
+    def rows(self, places: list[bytes], some: list[int], number: int) -> Iterator[tuple[str, EntryTable]]:
         """Rows by folder: paths at which files are shown, and their numbers; of the tar of a number."""
-        some = np.fromiter(places.values(), np.int64, len(places))
         sources = np.full(len(some), FIRST_BLOB + number, np.int64)
-        return _by_folder(EntryTable(*pack_names(list(places)), sources, self.offset[some], self.size[some]))
+        return _by_folder(EntryTable(*pack_names(places), sources, self.offset[some], self.size[some]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,10 +263,9 @@ class _Tars:
             return _Scanned([], {}, [], [], [], ReadError(f"can't be read ({what})"))
         offset, size = table.start[found.rows], table.end[found.rows] - table.start[found.rows]
         folders = [_decode(path) for path in found.folders]
-        files = _Files(source, found.paths, offset, size)
         besides = found.links, _unserved(found), folders, found.warnings, _without(source.path, damage)
         if self._options.layout != "files":
-            return _Scanned([], *besides, files)
+            return _Scanned([], *besides, _Files(source, FilePaths(found.paths), offset, size))
         source_number = np.full(len(found.rows), FIRST_BLOB + number, np.int64)
         return _Scanned([*_by_folder(EntryTable(*pack_names(found.paths), source_number, offset, size))], *besides)
 
@@ -322,13 +320,16 @@ class _Tars:
         """The same tars, with rows of samples; or of files, where that is chosen."""
         blobs = self._header.blobs
         tars = [
-            samples_of(one.files.paths, blob.path) if one.files else []
+            Samples(one.files.paths if one.files else FilePaths([]), blob.path)
             for one, blob in zip(scanned, blobs, strict=True)
         ]
         if self._options.layout == "auto" and not are_samples(sample for samples in tars for sample in samples):
-            for number, one in enumerate(scanned):
-                places = {path: i for i, path in enumerate(one.files.paths)} if one.files else {}
-                yield replace(one, rows=[*one.files.rows(places, number)] if one.files else [], files=None)
+            tars.clear()
+            for number in range(len(blobs)):
+                one = scanned.pop(0)
+                paths = one.files.paths.all() if one.files else []
+                rows = [*one.files.rows(paths, [*range(len(paths))], number)] if one.files else []
+                yield replace(one, rows=rows, files=None)
             return
         for number, (one, samples) in enumerate(zip(scanned, tars, strict=True)):
             try:
@@ -338,18 +339,25 @@ class _Tars:
                 if left := none_left(error):
                     raise left from error
                 scanned[number] = replace(one, files=None, damage=ReadError(f"can't be read ({error})"))
-                samples.clear()
+                tars[number] = Samples(FilePaths([]), blobs[number].path)
         self._note_doubles(decide(tars, self._options.on_conflict))
-        for number, (one, samples) in enumerate(zip(scanned, tars, strict=True)):
-            yield self._of_samples(one, samples, number)
-        self._header.datasets.extend(sorted({sample.dataset for samples in tars for sample in samples}))
+        datasets: set[str] = set()
+        for number in range(len(blobs)):  # each is let go of when it's done
+            yield self._of_samples(scanned.pop(0), tars.pop(0), number, datasets)
+        self._header.datasets.extend(sorted(datasets))
 
-    def _of_samples(self, one: _Scanned, samples: list[Sample], number: int) -> _Scanned:
+    def _of_samples(self, one: _Scanned, samples: Samples, number: int, datasets: set[str]) -> _Scanned:
         tar = self._header.blobs[number].path
-        places = {path: i for sample in samples for path, i in sample.places().items()}
-        rows = [*one.files.rows(places, number)] if one.files else []
+        places: list[bytes] = []
+        some: list[int] = []
+        for sample in samples:
+            datasets.add(sample.dataset)
+            for path, file in sample.places():
+                places.append(path)
+                some.append(file)
+        rows = [*one.files.rows(places, some, number)] if one.files else []
         unserved = [
-            (sentence, [path for sample in samples_of(paths, tar) for path in sample.places()])
+            (sentence, [path for sample in samples_of(paths, tar) for path, _ in sample.places()])
             for sentence, paths in one.unserved
         ]
         warnings = list(one.warnings)
@@ -370,7 +378,7 @@ class _Tars:
                 f"{what}: is a sample in {tars}; remove one, or open the tars with on_conflict=skip, rename or replace"
             )
             defect = self._report.error("conflict", what, message, ConflictError(message))
-            for place in {**one.places(), **other.places()}:
+            for place in {**dict(one.places()), **dict(other.places())}:
                 if self._options.on_defect != "ignore" and place not in self._clashing:
                     self._clashing.add(place)
                     self._add_one(_decode(place), BROKEN, defect, 1)
@@ -439,7 +447,8 @@ class _Tars:
     def _merge(self) -> dict[str, EntryTable]:
         conflicts = Conflicts(self._header, self._report)
         merged: dict[str, EntryTable] = {}
-        for path, parts in self._parts.items():
+        for path in list(self._parts):
+            parts = self._parts.pop(path)
             if names := self._below.get(path):
                 parts.append(entry_table(names, DIRECTORY))
             merger = Merger(path, self._options.on_conflict, self._read, conflicts.report)

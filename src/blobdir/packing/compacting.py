@@ -97,6 +97,13 @@ def compact(
         Something can't be listed or read, or doesn't fit. Nothing was changed.
     UsageError, BusyError
     """
+    return compacted(project, unreferenced=unreferenced, dry_run=dry_run, progress=progress)[0]
+
+
+def compacted(
+    project: str | os.PathLike[str], *, unreferenced: bool, dry_run: bool, progress: Progress | None
+) -> tuple[ChangeReport, Problem | None]:
+    """`compact`, and what it says of files of images that stay: who takes some of them out next says that anew."""
     began = time.perf_counter()
     report = ChangeReport()
     change = Change(project, dry_run=dry_run)
@@ -112,7 +119,21 @@ def compact(
         compacting.note_kept()
         report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
-    return report
+    return report, compacting.of_files
+
+
+def kept_files(files: Mapping[str, list[LeftOut]], renamed: Mapping[str, str]) -> Problem | None:
+    """One line on files of images that stay, by tars: where one was an image, nobody knows that it was removed."""
+    tars = [path for path, some in files.items() if some]
+    if not tars:
+        return None
+    found = [one for path in tars for one in files[path]]
+    names = [shown(one.name) for one in found[:NAMED_IN_WARNING]]
+    more = ", …" if len(found) > NAMED_IN_WARNING else ""
+    what = counted(len(found), OF_IMAGE.one, OF_IMAGE.many)
+    what += f", in {counted(len(tars), 'tar')}" if len(tars) > 1 else ""
+    message = f"kept: {what}: {', '.join(names)}{more}; if they aren't needed, --unreferenced removes all such"
+    return Problem("hidden", layout.BLOB_DIR if len(tars) > 1 else renamed.get(tars[0], tars[0]), message)
 
 
 class _Compacting:
@@ -128,8 +149,8 @@ class _Compacting:
         self._lost: list[Gone] = []
         self._kept: dict[str, tuple[TarTable, Members]] = {}
         self._renamed: dict[str, str] = {}
-        self._files: list[LeftOut] = []
-        self._with_files: list[str] = []
+        self._files: dict[str, list[LeftOut]] = {}
+        self.of_files: Problem | None = None
         self._seen: Mapping[str, Folder] = {}
         self._holding = Holding(writer, (), unreferenced=unreferenced)
         self._anew: list[Held] = []
@@ -172,6 +193,7 @@ class _Compacting:
         self._report.held = [*dict.fromkeys(self._report.held)]
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
+        self._writer.write_shard_indexes()
 
     @property
     def _folders(self) -> list[str]:
@@ -354,8 +376,7 @@ class _Compacting:
         """Say of a blob what becomes of it; what nothing would be left of goes."""
         held = self._holding.hold(path, stem, {pickle: self._holding.table(pickle) for pickle in pickles}, members)
         judged = held.judged
-        self._files += judged.files
-        self._with_files += [path] if judged.files else []
+        self._files[path] = judged.files
         self._kept[path] = members, judged
         self._say_gone(path, members, judged)
         size = self._size(path)
@@ -493,16 +514,10 @@ class _Compacting:
             self._say("hidden", path, f"kept: {named_in_words(hidden)}; --unreferenced removes such files")
 
     def _say_files(self) -> None:
-        """Say in one line what stays as files of images: where it was an image, nobody knows that it was removed."""
-        if self._files:
-            many = len(self._with_files) > 1
-            path = layout.BLOB_DIR if many else self._renamed.get(self._with_files[0], self._with_files[0])
-            names = [shown(one.name) for one in self._files[:NAMED_IN_WARNING]]
-            more = ", …" if len(self._files) > NAMED_IN_WARNING else ""
-            what = counted(len(self._files), OF_IMAGE.one, OF_IMAGE.many)
-            what += f", in {counted(len(self._with_files), 'tar')}" if many else ""
-            message = f"kept: {what}: {', '.join(names)}{more}; if they aren't needed, --unreferenced removes all such"
-            self._say("hidden", path, message)
+        """Say what stays as files of images."""
+        self.of_files = kept_files(self._files, self._renamed)
+        if self.of_files is not None:
+            self._report.problems.append(self.of_files)
 
     def _say_gone(self, path: str, members: TarTable, judged: Members) -> None:
         """Say what goes that is more than an image."""

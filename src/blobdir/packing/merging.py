@@ -27,6 +27,7 @@ from blobdir.packing.provenance import Provenance
 from blobdir.packing.publishing import Change
 from blobdir.packing.report import ChangeReport, Problem
 from blobdir.packing.sdknames import made_by_name
+from blobdir.packing.shardindexes import is_index
 from blobdir.packing.sharing import copy_file, share_blob
 from blobdir.packing.sidefiles import FOLDERS
 from blobdir.packing.sums import SUMS, read_sums
@@ -298,6 +299,8 @@ class _Merge:
             path = found.removeprefix("./")
             if path in skipped or path.startswith(f"{layout.STATE_DIR}/"):
                 continue
+            if path.startswith(f"{layout.BLOB_DIR}/") and is_index(path):
+                continue  # of their tars; ours are renewed
             if path.startswith(f"{layout.BLOB_DIR}/"):
                 message = "no dataset has offsets for it; it wasn't taken"
                 self._report.problems.append(Problem("blob-unreferenced", path, message))

@@ -21,9 +21,13 @@ from blobdir.packing.report import PackOptions, PackReport, Problem
 from blobdir.packing.resuming import Finished, clean, finish_shard, known_shard, note_shard, place_of
 from blobdir.packing.samplelabels import SampleLabels
 from blobdir.packing.samples import Samples
+from blobdir.packing.shardindexes import Shard as IndexedShard
+from blobdir.packing.shardindexes import shard_of
+from blobdir.packing.shardindexes import written as indexes_of
 from blobdir.packing.source import list_source
 from blobdir.packing.sums import SUMS, format_sums
 from blobdir.processes import Job, Workers, processors
+from blobdir.tarscan import scan_tar
 from blobdir.tarwriting.copies import copy_files
 from blobdir.tarwriting.lmdbs import Address, is_address
 from blobdir.tarwriting.members import write_members
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
 
     from blobdir.discovery import Progress
     from blobdir.packing.listing import Listing
-    from blobdir.packing.shards import Shard
+    from blobdir.packing.shards import Shard, WrittenShard
 
     EachBlob = Callable[[Path, str, str], None]
 
@@ -218,7 +222,7 @@ class _Packing:
         for items in self._listing.datasets:
             self.report.problems += Samples(items.names).problems(items.path)
         labels = SampleLabels(self._new)
-        labels.drop_outdated(known)
+        labels.drop_outdated(known, indexed=bool(self._options.shard_index))
         self._write(self._shard_jobs(shards, known, labels), shards, known, workers)
         if not self._listing.is_project and self._lost:
             self._take_back()
@@ -240,9 +244,11 @@ class _Packing:
 
     def _write(self, jobs: Iterable[Job], shards: list[Shard], known: dict[Shard, Finished], workers: Workers) -> None:
         blobs: dict[Shard, tuple[str, str]] = {}
+        indexed: dict[Shard, Finished] = {}
         for shard, done in known.items():
             self.report.resumed += 1
             blobs[shard] = self._finished(shard, done)
+            indexed[shard] = done
         copied = 0
         for job, result in workers.run(jobs, self._tick):
             if job.call is copy_files:
@@ -253,11 +259,30 @@ class _Packing:
             written, places = result
             if self._new:
                 self._parts.discard(str(self._new.state / part))
-                done = finish_shard(shard, written, places, part, self._new)
+                self._index(written, self._new.state / part)
+                indexed[shard] = done = finish_shard(shard, written, places, part, self._new)
                 blobs[shard] = self._finished(shard, done)
             else:
                 blobs[shard] = self._finished(shard, Finished(place_of(shard, "*"), "", written))
         self.report.blobs = dict(blobs[shard] for shard in shards)
+        self._write_indexes({shard: indexed[shard] for shard in shards if shard in indexed})
+
+    def _index(self, written: WrittenShard, part: Path) -> None:
+        """Take down what indexes say of a tar, before anybody takes its bytes away."""
+        if self._options.shard_index:
+            found = shard_of(scan_tar(part))
+            written.dali, written.samples = found.dali.decode("utf-8", "surrogateescape"), found.samples
+
+    def _write_indexes(self, blobs: dict[Shard, Finished]) -> None:
+        """Write those that are wanted."""
+        found: dict[str, dict[str, IndexedShard]] = {}
+        for shard, done in blobs.items():
+            dali, samples, size = done.written.dali, done.written.samples, done.written.size
+            known = IndexedShard(dali.encode("utf-8", "surrogateescape"), samples, size)
+            found.setdefault(shard.slug, {})[os.path.basename(done.place)] = known
+        for path, content in indexes_of(self._options.shard_index, found).items():
+            if self._new:
+                self._new.made.write(path, [content])
 
     def _finished(self, shard: Shard, done: Finished) -> tuple[str, str]:
         """Take a blob into the report."""

@@ -27,7 +27,7 @@ from blobdir.inside import open_plain
 from blobdir.interrupts import remembering, telling
 from blobdir.offsets.choosing import key_of
 from blobdir.offsets.names import keyed, unkeyed
-from blobdir.packing.compacting import compact
+from blobdir.packing.compacting import compacted, kept_files
 from blobdir.packing.folding import CHUNK_BYTES, is_a_stores
 from blobdir.packing.held import Holding
 from blobdir.packing.publishing import Change
@@ -37,7 +37,7 @@ from blobdir.packing.shards import TarOutput
 from blobdir.packing.unnamed import judge, member_called, spans_of
 from blobdir.packing.writer import ProjectWriter, encoded
 from blobdir.tarwriting.format import member_header, padding
-from blobdir.tarwriting.members import label_called
+from blobdir.tarwriting.members import is_label_called, label_called
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from blobdir.packing.held import Held
     from blobdir.packing.report import Layout
     from blobdir.packing.writer import Span
+    from blobdir.tarscan import LeftOut
 
     Wanted = list[tuple[bytes, Span | str]]
 
@@ -80,7 +81,7 @@ def relabel(
     done: list[str] = []
     with telling(lambda: report.told if change.made else done):
         with remembering() as done:
-            report = compact(project, unreferenced=unreferenced, dry_run=dry_run, progress=progress)
+            report, of_files = compacted(project, unreferenced=unreferenced, dry_run=dry_run, progress=progress)
         done = [] if dry_run else report.told
         if not dry_run and (report.blobs or report.removed):
             done = [f"{root}: blobs were compacted before that, without their labels being changed", *done]
@@ -89,6 +90,7 @@ def relabel(
             _Relabelling(
                 writer,
                 report,
+                of_files,
                 with_labels=layout == "webdataset",
                 unreferenced=unreferenced,
                 progress=progress,
@@ -106,13 +108,14 @@ class _Relabelling:
         self,
         writer: ProjectWriter,
         report: ChangeReport,
+        of_files: Problem | None,
         *,
         with_labels: bool,
         unreferenced: bool,
         progress: Progress | None,
     ) -> None:
         self._writer, self._known, self._change = writer, writer.known, writer.change
-        self._report = report
+        self._report, self._of_files = report, of_files
         self._with_labels = with_labels
         self._unreferenced = unreferenced
         self._progress = progress
@@ -121,6 +124,9 @@ class _Relabelling:
         self._added: dict[str, str] = {}
         self._gone: list[str] = []
         self._renamed: dict[str, str] = {}
+        self._files: dict[str, list[LeftOut]] = {}
+        self._dropped: list[tuple[bytes, bytes]] = []
+        self._kept: set[bytes] = set()
 
     def run(self) -> None:
         """Look at all blobs of images."""
@@ -142,14 +148,17 @@ class _Relabelling:
             behind += sizes[path]
             if self._progress is not None:
                 self._progress("compacting", behind, sum(sizes.values()))
+        self._say_files()
         self._say_renamed()
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
+        self._writer.write_shard_indexes()
 
     def _relabel(self, path: str, pickles: list[Pickle]) -> None:
         tables = {pickle: self._holding.table(pickle) for pickle in pickles}
         held = self._holding.hold(path, pickles[0].stem, tables, self._holding.scan(path))
         if is_a_stores(self._writer, held):
+            self._files[path] = held.judged.files
             if self._with_labels:
                 self._say("label-kept", path, "is as stores write them, and folds with others: it's left as it is")
             return
@@ -164,6 +173,13 @@ class _Relabelling:
 
     def _say(self, code: str, path: str, message: str) -> None:
         self._report.problems.append(Problem(code, path, message))
+
+    def _say_files(self) -> None:
+        """Say which files of images stay, now that it's known which of them are labels that don't."""
+        report = self._report
+        report.problems[:] = [one for one in report.problems if one is not self._of_files]
+        if (problem := kept_files(self._files, {})) is not None:
+            report.problems.append(problem)
 
     def _say_renamed(self) -> None:
         """Have what was said of blobs be of those that there will be."""
@@ -194,24 +210,50 @@ class _Relabelling:
                 wanted.append((name, span))
                 key = key_of(name)  # of several images with one, nobody knows whose the rest is: it stays
                 wanted += self._following(blob, name, span, beside.pop(key, []) if times[key] == 1 else [])
-        return wanted + [(name, span) for left in beside.values() for name, span in left]
+        wanted += [(name, span) for left in beside.values() for name, span in left]
+        self._note_left(blob, wanted, judged.files)
+        return wanted
+
+    def _note_left(self, blob: _Blob, wanted: Wanted, files: list[LeftOut]) -> None:
+        """Note which files of images stay; and say which of them have what labels had that don't."""
+        there: dict[Span, list[bytes]] = {}
+        for name, source in wanted:
+            if not isinstance(source, str):
+                there.setdefault(source, []).append(name)
+        for label, data in self._dropped:
+            same = [span for span in there.keys() - blob.named.keys() if span[1] - span[0] == len(data)]
+            found = (name for span in sorted(same) if blob.read(*span) == data for name in there[span])
+            for name in (name for name in found if name not in self._kept):
+                what = f"{os.fsdecode(name)} stays as it is, and has what {os.fsdecode(label)} had"
+                self._say("label-kept", blob.path, f"{what}, which isn't there any more")
+        self._dropped.clear()
+        self._kept.clear()
+        spans = spans_of(blob.held.members)
+        self._files[blob.path] = [
+            one for one in files if any(_ending(one.name) == _ending(name) for name in there.get(spans[one.row], ()))
+        ]
 
     def _following(self, blob: _Blob, name: bytes, image: Span, beside: list[tuple[bytes, Span]]) -> Wanted:
         """What should follow an image, of which other members with its key lie there."""
         path, why = self._label(blob, image)
-        called = label_called(name)
-        if why:
-            if any(other == called for other, _ in beside):
-                self._say("label-kept", blob.path, f"{os.fsdecode(called)} stays as it is: {why}")
-            elif self._with_labels:
-                self._say("label-kept", blob.path, f"{os.fsdecode(name)} gets no annotation beside it: {why}")
-            return list(beside)
-        for other, span in beside:
-            if other == called and (keep := self._why_kept(blob.read(*span), path)):
-                self._say("label-kept", blob.path, f"{os.fsdecode(other)} stays as it is: {keep}")
-                return list(beside)
-        own: Wanted = [(called, path)] if self._with_labels and path else []
-        return own + [member for member in beside if member[0] != called]
+        labels = {other: span for other, span in beside if is_label_called(other, name)}
+        reasons = dict.fromkeys(labels, why) if why else self._kept_labels(blob, labels, path)
+        self._kept |= reasons.keys()
+        for label, reason in reasons.items():
+            self._say("label-kept", blob.path, f"{os.fsdecode(label)} stays as it is: {reason}")
+        if why and not labels and self._with_labels:
+            self._say("label-kept", blob.path, f"{os.fsdecode(name)} gets no annotation beside it: {why}")
+        # Of two that differ in the case of their letters, WebDataset would read neither.
+        own: Wanted = [(label_called(name), path)] if self._with_labels and path and not reasons else []
+        new = self._writer.read(path) if own else None
+        gone = labels.keys() - reasons.keys()
+        self._dropped += [(one, data) for one in sorted(gone) if (data := blob.read(*labels[one])) != new]
+        return own + [member for member in beside if member[0] not in gone]
+
+    def _kept_labels(self, blob: _Blob, labels: dict[bytes, Span], path: str) -> dict[bytes, str]:
+        """Those that stay, and why."""
+        reasons = {label: self._why_kept(blob.read(*span), path) for label, span in labels.items()}
+        return {label: reason for label, reason in reasons.items() if reason}
 
     def _why_kept(self, there: bytes, path: str) -> str:
         """Why what a tar has in the place of a label isn't sure to be a copy of one; empty where it is."""
@@ -330,6 +372,10 @@ def _spelled(own: bytes, name: str) -> bytes:
     if own == raw or own.endswith(b"/" + raw):
         return own.removesuffix(raw) + called
     return own if unkeyed(own) != own else keyed(own)  # one of several of a name, which offsets number
+
+
+def _ending(name: bytes) -> bytes:
+    return name.rpartition(b".")[2]
 
 
 def _in_folder(name: bytes, *, whole: bool) -> bytes:

@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from blobdir.errors import PackError, UsageError
+from blobdir.packing.shardindexes import check_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from blobdir.packing.shardindexes import ShardIndex
 
 Annotations = Literal["loose", "packed"]
 OnConflict = Literal["error", "skip", "rename", "replace"]
@@ -71,6 +74,9 @@ class PackOptions:
     layout : {"files", "webdataset"}
         What is in the blobs: images; or images, each followed by a copy of its annotation, so that each blob is a shard
         for WebDataset as well. That takes loose annotations.
+    shard_index : sequence of {"wids", "dali"}
+        Indexes for those that read shards, beside the blobs, see `blobdir.packing.shardindexes`. That takes
+        ``layout="webdataset"``.
     """
 
     shard_bytes: int = 1 << 30
@@ -85,6 +91,7 @@ class PackOptions:
     labels: LabelFormat = ""
     labels_from: str = ""
     layout: Layout = "files"
+    shard_index: tuple[ShardIndex, ...] = ()
 
     def __post_init__(self) -> None:
         if self.shard_bytes < 1 or self.shard_images < 0 or self.processes < 0:
@@ -101,6 +108,9 @@ class PackOptions:
             raise UsageError(f"layout={self.layout!r}: choose one of {', '.join(get_args(Layout))}")
         if self.layout == "webdataset" and self.annotations == "packed":
             raise UsageError("layout='webdataset' has copies of annotations that are files: leave annotations loose")
+        check_kinds(self.shard_index)
+        if self.shard_index and self.layout != "webdataset":
+            raise UsageError("shard_index is for shards: choose layout='webdataset'")
 
 
 def texts(what: str, given: Iterable[str | os.PathLike[str]]) -> list[str]:

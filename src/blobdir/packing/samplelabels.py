@@ -41,11 +41,15 @@ class SampleLabels:
         sources = TextColumn("" if name in odd else label_of(name, self._there.__contains__) for name in shard.names)
         return Labels(self._new.made.place(folder), sources.joined())
 
-    def drop_outdated(self, known: dict[Shard, Finished]) -> None:
-        """Of tars that an earlier try has written, forget those whose annotations were others."""
+    def drop_outdated(self, known: dict[Shard, Finished], *, indexed: bool) -> None:
+        """Of tars that an earlier try has written, forget those whose annotations were others.
+
+        And those of which it hasn't noted what indexes say, if `indexed`.
+        """
         for shard, done in list(known.items()):
             labels = self.of(shard)
-            if self._new and labels is not None and labels.digest() != done.written.labels:
+            is_outdated = labels is not None and labels.digest() != done.written.labels
+            if self._new and (is_outdated or (indexed and not done.written.dali)):
                 self._new.made.drop(done.place)
                 self._new.made.drop(done.pickle)
                 self._new.made.remove_left(done.place)

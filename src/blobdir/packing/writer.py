@@ -23,7 +23,9 @@ from blobdir.packing.linked import check_changed
 from blobdir.packing.metadata import check_meta
 from blobdir.packing.names import free_stem, renewed_stem, taken_stems
 from blobdir.packing.provenance import Provenance
+from blobdir.packing.shardindexes import after, is_index, shard_of
 from blobdir.packing.sums import SUMS, updated_sums
+from blobdir.tarscan import scan_tar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from blobdir.packing.belongings import Belongings
     from blobdir.packing.provenance import Origin
     from blobdir.packing.publishing import Change
+    from blobdir.packing.shardindexes import Shard
 
 Span = tuple[int, int]
 """First byte, and the byte after the last."""
@@ -213,6 +216,7 @@ class ProjectWriter:
                 self.change.forget(pickle)
                 self.change.remove(pickle)
         self._release_blobs()
+        self.write_shard_indexes()
 
     def _release_blobs(self) -> None:
         """Note the blobs whose last offsets file goes. They lose their checksums: copies are made without them."""
@@ -332,6 +336,33 @@ class ProjectWriter:
             self.change.expect(path)
         else:
             self.change.stage(path).write_bytes(updated_sums(content, self._sums, self._without_sum))
+
+    def write_shard_indexes(self) -> None:
+        """Stage the indexes of shards that this change makes untrue, see `shardindexes`: once all blobs are staged."""
+        folder = self.known.folder(layout.BLOB_DIR)
+        there = {entry.name for entry in folder.entries if entry.kind == "file"} if folder is not None else set()
+        added, removed = (
+            {path.rpartition("/")[2] for path in paths if _is_of_images(path) and layout.blob_stem(path) is not None}
+            for paths in (self.change.staged, self.change.removed)
+        )
+        if not any(map(is_index, there)) or not (added or removed):
+            return
+        if self.change.dry_run:
+            for name in filter(is_index, there):
+                self.change.expect(f"{layout.BLOB_DIR}/{name}")
+            return
+
+        def read(name: str) -> bytes:
+            return self.read(f"{layout.BLOB_DIR}/{name}")
+
+        def shard(name: str) -> Shard:
+            return shard_of(scan_tar(self.change.stage(f"{layout.BLOB_DIR}/{name}")))
+
+        for name, content in after(there, read, shard, added, removed).items():
+            if content is None:
+                self.change.remove(f"{layout.BLOB_DIR}/{name}")
+            else:
+                self.change.stage(f"{layout.BLOB_DIR}/{name}").write_bytes(content)
 
     def labels(self) -> tuple[set[str], set[str]]:
         """Classes and tags of ``meta.json``; none where there is none, or it isn't one."""

@@ -151,6 +151,10 @@ class WrittenShard:
         Whether a change of any of its sources since would show in their stamps.
     labels : str
         `Labels.digest` of what follows its images.
+    dali : str
+        Of a shard that is indexed, what DALI's index of it says.
+    samples : int
+        Of such, as wids counts them.
     """
 
     members: int = 0
@@ -160,6 +164,8 @@ class WrittenShard:
     size: int = 0
     settled: bool = True
     labels: str = ""
+    dali: str = ""
+    samples: int = 0
 
 
 def write_members(
@@ -269,6 +275,12 @@ class _Writer:
 def label_called(name: bytes) -> bytes:
     """What the annotation of a member is called, whose name has one dot behind its folders."""
     return name.rpartition(b".")[0] + b".json"
+
+
+def is_label_called(name: bytes, image: bytes) -> bool:
+    """Whether a member is called as the annotation of another one: WebDataset takes ``.JSON`` for ``.json``."""
+    stem, dot, extension = name.rpartition(b".")
+    return stem + dot + extension.lower() == label_called(image)
 
 
 def _counted(data: bytes | None) -> bytes:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from blobdir.verifying.findings import VerifyReport
     from blobdir.verifying.members import Judgement
     from blobdir.verifying.parsing import ParsedOnce
+    from blobdir.verifying.shardindexes import ShardIndexes
 
     Ints = NDArray[np.int64]
     Content = tuple[NDArray[np.uint8], str]
@@ -77,6 +78,8 @@ class BlobCheck:
     progress : callable
         Told how many bytes of all blobs lie behind, and how many there are, by several threads.
     read : ParsedOnce
+    indexes : ShardIndexes
+        Told of each tar of images.
 
     Attributes
     ----------
@@ -93,8 +96,10 @@ class BlobCheck:
         report: VerifyReport,
         progress: Callable[[int, int], None],
         read: ParsedOnce,
+        indexes: ShardIndexes,
     ) -> None:
         self._storage, self._report, self._progress, self._read_offsets = storage, report, progress, read
+        self._indexes = indexes
         self.counts: dict[str, int] = {}
         self.looked_at: set[str] = set()
         self._behind, self._lock = 0, Lock()
@@ -205,6 +210,7 @@ class BlobCheck:
             used = [found.member[found.member >= 0] for _, found in judged.values()]
             _report_unreferenced(blob.path, members, used, report)
         if blob.holds_images:
+            self._indexes.look(blob.path, members.table)
             check_labels(self._storage, blob, members, judged, report)
         return size
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from blobdir.lazily import cached_property
 from blobdir.offsets.choosing import choose, side_files_of
-from blobdir.offsets.names import is_called, keyed, number_of, numbered
+from blobdir.offsets.names import is_called, number_of, numbered
 from blobdir.tarscan import scan_tar
-from blobdir.tarwriting.members import label_called
+from blobdir.tarwriting.members import is_label_called, label_called
+from blobdir.verifying.readings import Readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,10 +75,10 @@ class Members:
         found: list[int] = self.order[low:high].tolist()
         return found
 
-    def called(self, name: bytes) -> list[int]:
-        """Members that an entry of this name may lead to."""
-        bases = dict.fromkeys((_base(name), keyed(_base(name))))
-        return [n for base in bases for n in self.of_base.get(base, ()) if is_called(name, self.names[n])]
+    def ending_in(self, name: bytes) -> list[int]:
+        """Members of this name, in whatever folder."""
+        below = b"/" + name
+        return [n for n in self.of_base.get(_base(name), ()) if (b"/" + self.names[n]).endswith(below)]
 
     def ranks(self, base: bytes) -> dict[int, int]:
         """First byte of each member of a base name -> how many others of that name stand before it."""
@@ -129,13 +130,15 @@ def _judge_names(members: Members, table: OffsetsTable, member: Ints, fault: NDA
         return  # entry by entry what the tar says
     rows = np.flatnonzero(fault == FITS)
     names, full = table.names(), members.names
+    readings = Readings(members, names)
     with_number: dict[bytes, list[tuple[int, int]]] = defaultdict(list)
     for row, number in zip(rows.tolist(), member[rows].tolist(), strict=True):
         name = names[row]
-        if full[number] == name or is_called(name, full[number]):
+        is_allowed = not readings.are_needed or readings.allow(name, int(table.start[row]))
+        if is_allowed and (full[number] == name or is_called(name, full[number])):
             continue
         others = members.at(int(table.start[row]))
-        if any(is_called(name, full[other]) for other in others):
+        if is_allowed and any(is_called(name, full[other]) for other in others):
             continue  # a hard link
         fault[row] = NAME
         for base in {_base(full[other]) for other in others}:
@@ -189,13 +192,17 @@ def overlapping(table: OffsetsTable, members: Members) -> tuple[list[int], list[
 
 
 def label_copies(members: Members) -> dict[int, int]:
-    """Images -> the copies of their annotations that follow them, see `blobdir.packing.samples`; by their numbers."""
-    return {
-        image: row
-        for row, images in side_files_of(members.table).items()
-        for image in images
-        if label_called(members.names[image]) == members.names[row]
-    }
+    """Images -> the copies of their annotations that follow them, see `blobdir.packing.samples`; by their numbers.
+
+    Of ``a.json`` and ``a.JSON`` it's the first.
+    """
+    found: dict[int, int] = {}
+    for row, images in side_files_of(members.table).items():
+        for image in images:
+            if is_label_called(members.names[row], members.names[image]):
+                is_exact = label_called(members.names[image]) == members.names[row]
+                found[image] = row if is_exact else found.get(image, row)
+    return found
 
 
 def unreferenced(members: Members, used: list[Ints]) -> Ints:

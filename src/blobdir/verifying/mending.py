@@ -12,6 +12,7 @@ import numpy as np
 from blobdir.offsets import OffsetsTable
 from blobdir.offsets.names import is_called
 from blobdir.verifying.members import FITS, judge
+from blobdir.verifying.readings import Readings
 
 if TYPE_CHECKING:
     from blobdir.verifying.members import Members
@@ -45,10 +46,10 @@ class Claims:
         """Those of one pickle."""
         fits = judge(members, table, size).fault == FITS
         renamed = _renamed(members, table, fits)
-        meant = set()
+        readings, meant = Readings(members, table.names()), set()
         for row in np.flatnonzero(~fits).tolist():
             name = table.name(row)
-            meant.update([*members.called(name), *([renamed[name]] if name in renamed else [])])
+            meant.update([*readings.called(name), *([renamed[name]] if name in renamed else [])])
         return cls(set(table.start[fits].tolist()), {int(members.table.start[number]) for number in meant})
 
 
@@ -116,15 +117,15 @@ def mended(
     judged = judge(members, old, size)
     fits = judged.fault == FITS
     folders = {dirname(members.names[number]) for number in judged.member[fits].tolist()}
-    renamed = _renamed(members, old, fits)
+    renamed, readings = _renamed(members, old, fits), Readings(members, old.names())
     left: dict[str, list[bytes]] = defaultdict(list)
     found: dict[int, int] = {}
     for row in np.flatnonzero(~fits).tolist():
         name = old.name(row)
-        called = members.called(name)
+        called = readings.called(name)
         if len(called) > 1 and len(folders) == 1:
             called = [number for number in called if dirname(members.names[number]) in folders] or called
-        here = [number for number in members.called(name) if members.table.start[number] == old.start[row]]
+        here = [number for number in readings.called(name) if members.table.start[number] == old.start[row]]
         if here and not set(here) & set(called):
             left[SEVERAL].append(name)  # it begins where one of them does, and lies where another one should
             continue

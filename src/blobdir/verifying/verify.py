@@ -24,6 +24,7 @@ from blobdir.verifying.decoding import check_decoding, look_into
 from blobdir.verifying.findings import VerifyReport
 from blobdir.verifying.parsing import ParsedOnce
 from blobdir.verifying.places import find_blobs, incomplete_folders
+from blobdir.verifying.shardindexes import ShardIndexes
 from blobdir.verifying.supervisely import check_for_sdk
 from blobdir.verifying.tars import means_tars, verify_tars
 from blobdir.verifying.undisturbed import undisturbed
@@ -113,12 +114,12 @@ def _look(
         return tell
 
     folders, datasets = storage.folders(), storage.datasets()
-    read = ParsedOnce()
+    read, indexes = ParsedOnce(), ShardIndexes(storage, folders, report)
     # What takes long begins before the project is opened, and goes on beside that.
     with (
         AnnotationCheck(storage, folders, datasets, report, processes) as annotations,
         BlobCheck(
-            storage, find_blobs(storage, folders, datasets, report), report, told("reading blobs"), read
+            storage, find_blobs(storage, folders, datasets, report), report, told("reading blobs"), read, indexes
         ) as blobs,
     ):
         opened = look_into(storage, read)
@@ -126,6 +127,7 @@ def _look(
             if defect.code not in _SAID_BELOW:
                 report.add(defect.code, defect.path, defect.message, severity=defect.severity)
         blobs.finish()
+        indexes.finish()
         check_served(opened.tree, blobs.looked_at, report)
         check_folders(folders, opened.tree, report)
         check_kinds(folders, datasets, report)

@@ -1,0 +1,235 @@
+"""Indexes of shards that others read: DALI's beside each blob, and one of wids for all blobs of a dataset.
+
+==========================  ==========================================================================================
+file                        what it says
+==========================  ==========================================================================================
+``blob/x-0000-….idx``       DALI's index of that tar, as its ``wds2idx`` writes it: where the parts of each sample lie
+``blob/x.wids.json``        wids' shard index: the tars ``x-0000-….tar`` …, and how many samples each has
+==========================  ==========================================================================================
+
+Both speak of tars, and of nothing else of a project. So each can be held against the tars that it's about, and whoever
+puts a tar into a project or takes one away renews them in the same change (`after`): an index is never of a tar that
+isn't there, nor of one that was another. A project has those kinds of which there is a file; new tars of it get them,
+too. What isn't an index by its content isn't touched.
+
+Samples are those of WebDataset: members that stand together, and have one key. DALI separates words by blanks, so a
+blank in a name is ``%20``: it reads members by their places, and names are only shown.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+
+from blobdir.discovery import layout
+from blobdir.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from blobdir.tarscan import TarTable
+
+ShardIndex = Literal["wids", "dali"]
+
+DALI: Final = ".idx"
+WIDS: Final = ".wids.json"
+_DALI_VERSION: Final = b"v1.2"
+_KIND: Final = "wids-shard-index-v1"
+_BLANK: Final = re.compile(rb"[\s\x00-\x20]")
+_TAR: Final = ".tar"
+
+
+class Shard(NamedTuple):
+    """What indexes say of a tar.
+
+    Attributes
+    ----------
+    dali : bytes
+        DALI's index.
+    samples : int
+        As wids counts them.
+    size : int
+        Bytes of the tar.
+    """
+
+    dali: bytes
+    samples: int
+    size: int
+
+
+def check_kinds(kinds: Iterable[str]) -> None:
+    """Refuse what is no kind of index.
+
+    Raises
+    ------
+    UsageError
+    """
+    for kind in kinds:
+        if kind not in get_args(ShardIndex):
+            raise UsageError(f"shard_index={kind!r}: choose of {', '.join(get_args(ShardIndex))}")
+
+
+def shard_of(table: TarTable) -> Shard:
+    """What indexes say of a tar: of its members with data, in their order."""
+    lines, count = [], 0
+    for key, parts in _samples(table):
+        count += 1
+        said = [
+            b"%b %d %d %b" % (extension, start, size, _BLANK.sub(lambda blank: b"%%%02X" % blank[0][0], name))
+            for extension, start, size, name in parts
+            if extension and not _BLANK.search(extension)
+        ]
+        if said and key and not key.endswith(b"/"):
+            lines.append(b" ".join(said))
+    return Shard(b"\n".join([b"%b %d" % (_DALI_VERSION, len(lines)), *lines, b""]), count, table.size)
+
+
+_Part = tuple[bytes, int, int, bytes]
+"""Extension, first byte, bytes and name of a member."""
+
+
+def _samples(table: TarTable) -> Iterator[tuple[bytes, list[_Part]]]:
+    """Keys, and their members that stand together; hard links and names without a dot are left out."""
+    key, parts = b"", list[_Part]()
+    seen: set[int] = set()
+    names = table.arena.tobytes().split(b"\0")
+    for name, start, end in zip(names, table.start.tolist(), table.end.tolist(), strict=False):
+        folder, slash, base = name.rpartition(b"/")
+        stem, dot, extension = base.partition(b".")
+        if not dot or start in seen:
+            continue
+        seen.add(start)
+        if parts and key != folder + slash + stem:
+            yield key, parts
+            parts = []
+        key = folder + slash + stem
+        parts.append((extension, start, end - start, name))
+    if parts:
+        yield key, parts
+
+
+# -- wids ----------------------------------------------------------------------------------------------------
+
+
+def wids_of(slug: str, shards: Mapping[str, Shard]) -> bytes:
+    """Shard index of wids: of tars beside it, by their names."""
+    content = {"__kind__": _KIND, "wids_version": 1, "name": slug, "shardlist": _listed(shards)}
+    return _encoded(content)
+
+
+def _listed(shards: Mapping[str, Shard]) -> list[dict[str, Any]]:
+    return [
+        # What has a colon would be a URL's scheme.
+        {"url": f"./{name}" if ":" in name else name, "nsamples": shards[name].samples, "filesize": shards[name].size}
+        for name in sorted(shards)
+    ]
+
+
+def _encoded(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=2).encode() + b"\n"
+
+
+def read_wids(data: bytes) -> dict[str, Any] | None:
+    """What a shard index of wids says; None where it's none, or says nothing of shards."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict) or content.get("__kind__") != _KIND:
+        return None
+    shards = content.get("shardlist")
+    is_list = isinstance(shards, list) and all(
+        isinstance(one, dict) and isinstance(one.get("url"), str) for one in shards
+    )
+    return content if is_list else None
+
+
+def name_in(shard: Mapping[str, Any]) -> str:
+    """Name of the tar beside the index that one of its shards is; empty where it's elsewhere."""
+    name = str(shard["url"]).removeprefix("./")
+    return "" if "/" in name else name
+
+
+def is_index(name: str) -> bool:
+    """Whether a file beside tars is called like an index of either kind."""
+    return name.endswith((DALI, WIDS))
+
+
+def is_dali(data: bytes) -> bool:
+    """Whether these are the first bytes of an index of DALI."""
+    return data.startswith(b"v1.")
+
+
+def belongs(tar: str, slug: str) -> bool:
+    """Whether a tar is one of those that are called so, as `blobdir.packing.names` calls them."""
+    return re.fullmatch(re.escape(slug) + r"-\d{4,}-[0-9a-f]{8}(-\d+)?\.tar", tar) is not None
+
+
+# -- changes -------------------------------------------------------------------------------------------------
+
+
+def after(
+    there: Collection[str],
+    read: Callable[[str], bytes],
+    shard: Callable[[str], Shard],
+    added: Collection[str],
+    removed: Collection[str],
+) -> dict[str, bytes | None]:
+    """Indexes that become others by a change of tars.
+
+    Parameters
+    ----------
+    there : collection of str
+        Names of the files beside the tars, before it.
+    read : callable
+        Gives the content of one of these.
+    shard : callable
+        Says of an added tar what indexes have of it.
+    added, removed : collection of str
+        Names of tars; one that is replaced is both.
+
+    Returns
+    -------
+    dict
+        Name -> content; None for one that goes.
+    """
+    found: dict[str, bytes | None] = {}
+    of_dali = [name for name in there if name.endswith(DALI) and _tar_of(name) in there and is_dali(read(name))]
+    for name in of_dali:
+        if _tar_of(name) in removed:
+            found[name] = None
+    for tar in added if of_dali else ():
+        found[tar.removesuffix(_TAR) + DALI] = shard(tar).dali
+    for name in (name for name in there if name.endswith(WIDS)):
+        content = read_wids(read(name))
+        if content is None:
+            continue
+        new = {tar: shard(tar) for tar in added if belongs(tar, name.removesuffix(WIDS))}
+        old = [one for one in content["shardlist"] if name_in(one) not in removed and name_in(one) not in new]
+        if new or old != content["shardlist"]:
+            shards = sorted([*old, *_listed(new)], key=lambda one: str(one["url"]))
+            found[name] = _encoded(content | {"shardlist": shards}) if shards else None
+    return found
+
+
+def _tar_of(index: str) -> str:
+    return index.removesuffix(DALI) + _TAR
+
+
+def written(kinds: Collection[str], shards: Mapping[str, Mapping[str, Shard]]) -> dict[str, bytes]:
+    """Paths in a new project, and contents, of all indexes of some kinds.
+
+    Parameters
+    ----------
+    kinds : collection of str
+    shards : dict
+        Beginning of the names of a dataset's blobs -> names of these -> what is said of each.
+    """
+    found = {}
+    for slug, of in shards.items():
+        if "wids" in kinds:
+            found[f"{layout.BLOB_DIR}/{slug}{WIDS}"] = wids_of(slug, of)
+        if "dali" in kinds:
+            found |= {f"{layout.BLOB_DIR}/{name.removesuffix(_TAR)}{DALI}": one.dali for name, one in of.items()}
+    return found

@@ -1,0 +1,275 @@
+"""Indexes beside shards, for wids and DALI: they say what the tars say, and go with them through every change."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from PIL import Image
+
+from blobdir.cli.app import run
+from blobdir.errors import PackError, UsageError
+from blobdir.moving import fetch, pack_to
+from blobdir.packing import PackOptions, add, compact, merge, move, pack, relabel, remove, subset
+from blobdir.packing.newfolder import NewFolder
+from blobdir.tarwriting import reading
+from blobdir.verifying import verify
+
+BOTH = PackOptions(layout="webdataset", shard_index=("wids", "dali"), shard_images=3)
+NAMES = ("a.jpg", "a.png", "a.b.png", "IMG.2024.jpg", "b c.jpg", "ï.JPG", "q%2Ez.jpg", "none.jpg")
+
+
+def picture(number: int) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (8, 6), (number, number * 7 % 256, 3)).save(data, "PNG")
+    return data.getvalue()
+
+
+def label(text: str) -> bytes:
+    return json.dumps({"description": text, "tags": [], "size": {"height": 6, "width": 8}, "objects": []}).encode()
+
+
+@pytest.fixture
+def regular(tmp_path: Path) -> Path:
+    root = tmp_path / "regular"
+    for d, dataset in enumerate(("train", "val")):
+        for folder in ("img", "ann"):
+            (root / dataset / folder).mkdir(parents=True)
+        for i, name in enumerate((*NAMES, f"{dataset}.jpg")):
+            (root / dataset / "img" / name).write_bytes(picture(100 * d + i))
+            if name != "none.jpg":
+                (root / dataset / "ann" / f"{name}.json").write_bytes(label(f"{dataset} {name}"))
+    (root / "meta.json").write_text('{"classes": [], "tags": [], "projectType": "images"}')
+    return root
+
+
+@pytest.fixture
+def project(regular: Path, tmp_path: Path) -> Path:
+    assert pack(regular, tmp_path / "p", BOTH).complete
+    return tmp_path / "p"
+
+
+Members = list[tuple[str, int, bytes]]
+
+
+def members(tar: Path) -> Members:
+    """Name, first byte and bytes of all files, as Python's reader has them."""
+    with tarfile.open(tar, errors="surrogateescape") as file:
+        return [(one.name, one.offset_data, file.extractfile(one).read()) for one in file if one.isreg()]  # type: ignore[union-attr]
+
+
+def by_dalis_rule(tar: Path) -> list[list[tuple[str, int, int, str]]]:
+    """What DALI's `wds2idx` finds: bundles of members of one base name behind each other."""
+    bundles: list[list[tuple[str, int, int, str]]] = []
+    last = None
+    for name, offset, data in members(tar):
+        dot = name.find(".", name.rfind("/") + 1)
+        if dot < 0:  # `wds2idx` cuts the last letter off here, and makes a sample of it
+            continue
+        base, extension = name[:dot], name[dot + 1 :]
+        if not base or base.endswith("/"):
+            continue
+        if base != last:
+            bundles.append([])
+            last = base
+        bundles[-1].append((extension, offset, len(data), name))
+    return bundles
+
+
+def as_dali_reads(index: Path) -> Iterator[list[tuple[str, int, int, str]]]:
+    """Samples of an index as DALI reads it: words between blanks, four for each member."""
+    first, *lines = index.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    version, count = first.split(" ")
+    assert version == "v1.2" and lines.pop() == "" and len(lines) == int(count)
+    for line in lines:
+        words = line.split()
+        assert len(words) % 4 == 0
+        yield [(e, int(o), int(s), n) for e, o, s, n in zip(*(words[i::4] for i in range(4)), strict=True)]
+
+
+def as_wids_counts(tar: Path) -> int:
+    keys = [name[: name.find(".", name.rfind("/") + 1)] for name, *_ in members(tar) if "." in name]
+    return sum(key != before for key, before in zip(keys, [None, *keys], strict=False))
+
+
+def check(project: Path, kinds: tuple[str, ...] = ("wids", "dali")) -> None:
+    """All indexes say what the tars say, none is of another, and `verify` is content."""
+    tars = sorted((project / "blob").glob("*.tar"))
+    assert sorted((project / "blob").glob("*.idx")) == [tar.with_suffix(".idx") for tar in tars if "dali" in kinds]
+    for tar in tars if "dali" in kinds else ():
+        said = [[(e, o, s, n.replace(" ", "%20")) for e, o, s, n in bundle] for bundle in by_dalis_rule(tar)]
+        assert list(as_dali_reads(tar.with_suffix(".idx"))) == said
+    listed = {}
+    for index in (project / "blob").glob("*.wids.json"):
+        content = json.loads(index.read_bytes())
+        assert (content["__kind__"], content["wids_version"]) == ("wids-shard-index-v1", 1)
+        for one in content["shardlist"]:
+            assert one["url"].startswith(index.name.removesuffix(".wids.json"))
+            assert one["url"] not in listed
+            listed[one["url"]] = one["nsamples"], one["filesize"]
+    own = [tar for tar in tars if not tar.name.startswith("added-")]  # of a transaction: of no dataset by its name
+    sizes = {tar.name: (as_wids_counts(tar), tar.stat().st_size) for tar in own}
+    assert listed == (sizes if "wids" in kinds else {})
+    assert "shard-index-stale" not in {finding.code for finding in verify(project).findings}
+
+
+@pytest.mark.parametrize("kinds", [("wids",), ("dali",), ("dali", "wids"), ()])
+def test_written_beside_shards(regular: Path, tmp_path: Path, kinds: tuple[str, ...]) -> None:
+    options = PackOptions(layout="webdataset", shard_index=kinds, shard_images=3)  # type: ignore[arg-type]
+    pack(regular, tmp_path / "p", options)
+    assert len(list((tmp_path / "p/blob").glob("*.tar"))) == 6
+    check(tmp_path / "p", kinds)
+
+
+def test_on_the_command_line(regular: Path, tmp_path: Path) -> None:
+    assert run(["pack", str(regular), str(tmp_path / "p"), "--layout", "webdataset", "--shard-index", "wids,dali"]) == 0
+    check(tmp_path / "p")
+    assert run(["pack", str(regular), str(tmp_path / "q"), "--shard-index", "wids"]) == 2
+    for wrong in ({"shard_index": ("wids",)}, {"shard_index": ("tf",), "layout": "webdataset"}):
+        with pytest.raises(UsageError, match="shard_index"):
+            PackOptions(**wrong)  # type: ignore[arg-type]
+
+
+def edited(project: Path) -> None:
+    fs = fsspec.filesystem("blobdir", fo=str(project), skip_instance_cache=True)
+    with fs.transaction:
+        fs.pipe_file("val/img/new.png", picture(201))
+
+
+def merged(project: Path) -> None:
+    other = project.parent / "other"
+    source = project.parent / "other-regular" / "train"
+    for folder in ("img", "ann"):
+        (source / folder).mkdir(parents=True)
+    (source / "img" / "x.png").write_bytes(picture(202))
+    (source / "ann" / "x.png.json").write_bytes(label("x"))
+    (source.parent / "meta.json").write_text('{"classes": [], "tags": [], "projectType": "images"}')
+    pack(source.parent, other, BOTH)
+    assert not [one for one in merge(project, other).problems if "blob" in one.path]
+
+
+def added(project: Path) -> None:
+    (project.parent / "n.png").write_bytes(picture(203))
+    add(project, "train", [project.parent / "n.png"])
+
+
+def compacted(project: Path) -> None:
+    remove(project, ["train/a.jpg", "train/a.png", "train/a.b.png", "val/a.jpg"])
+    compact(project)
+
+
+def relabelled(project: Path) -> None:
+    (project / "train" / "ann" / "a.jpg.json").write_bytes(label("another, longer one"))
+    relabel(project)
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "add": added,
+    "remove": lambda project: remove(project, ["train/a.jpg"]),
+    "move": lambda project: move(project, ["train/train.jpg"], "val"),
+    "compact": compacted,
+    "stale labels": relabelled,
+    "without labels": lambda project: relabel(project, layout="files"),
+    "merge": merged,
+    "transaction": edited,
+}
+
+
+@pytest.mark.parametrize("kinds", [("wids",), ("wids", "dali"), ()])
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_renews_them(project: Path, change: str, kinds: tuple[str, ...]) -> None:
+    for pattern in [p for p, kind in (("*.idx", "dali"), ("*.wids.json", "wids")) if kind not in kinds]:
+        for path in (project / "blob").glob(pattern):
+            path.unlink()
+    before = {path.name for path in (project / "blob").glob("*.tar")}
+    CHANGES[change](project)
+    assert ({path.name for path in (project / "blob").glob("*.tar")} != before) is (change not in ("remove", "move"))
+    check(project, kinds)
+
+
+def test_the_last_tar_takes_its_index_along(project: Path) -> None:
+    remove(project, [f"val/{name}" for name in (*NAMES, "val.jpg")])
+    compact(project)
+    check(project)
+    assert not (project / "blob" / "val.wids.json").exists()
+
+
+def test_what_only_is_called_like_an_index_stays(project: Path) -> None:
+    notes = {"train.wids.json": b"not one", "notes.idx": b"mine"}
+    (tar,) = (path for path in (project / "blob").glob("train-0000-*.tar"))
+    notes[tar.with_suffix(".idx").name] = b"an index of something else"
+    for name, data in notes.items():
+        (project / "blob" / name).write_bytes(data)
+    relabelled(project)
+    assert not tar.exists()
+    assert {name: (project / "blob" / name).read_bytes() for name in notes} == notes
+
+
+def test_what_others_have_written_into_it_stays(project: Path) -> None:
+    path = project / "blob" / "train.wids.json"
+    content = json.loads(path.read_bytes())
+    content |= {"info": "mine", "shardlist": [*content["shardlist"], {"url": "https://host/x.tar", "nsamples": 3}]}
+    path.write_text(json.dumps(content))
+    relabelled(project)
+    after = json.loads(path.read_bytes())
+    assert after["info"] == "mine" and {"url": "https://host/x.tar", "nsamples": 3} in after["shardlist"]
+
+
+def test_a_failed_change_leaves_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {path.name: path.read_bytes() for path in (project / "blob").iterdir()}
+    monkeypatch.setattr("blobdir.packing.publishing.Change.commit", lambda _: (_ for _ in ()).throw(PackError("no")))
+    with pytest.raises(PackError, match="no"):
+        added(project)
+    assert {path.name: path.read_bytes() for path in (project / "blob").iterdir()} == before
+
+
+@pytest.mark.parametrize("fault", ["label by hand", "size", "samples", "not named", "of no tar", "named, no tar"])
+def test_stale_ones_are_said(project: Path, fault: str) -> None:
+    index, blob = project / "blob" / "train.wids.json", project / "blob"
+    content = json.loads(index.read_bytes())
+    first = content["shardlist"][0]
+    tar = blob / first["url"]
+    if fault == "label by hand":
+        tar.with_suffix(".idx").write_bytes(tar.with_suffix(".idx").read_bytes().replace(b"json", b"jsom"))
+    elif fault in ("size", "samples"):
+        first["filesize" if fault == "size" else "nsamples"] += 1
+    elif fault == "not named":
+        content["shardlist"].pop()
+    elif fault == "of no tar":
+        (blob / "gone-0000-01234567.idx").write_bytes(b"v1.2 0\n")
+    else:
+        first["url"] = "train-0009-01234567.tar"
+    index.write_text(json.dumps(content))
+    found = [finding for finding in verify(project).findings if finding.code == "shard-index-stale"]
+    assert len(found) == 1 and found[0].severity == "warning"
+
+
+@pytest.mark.parametrize("first", [BOTH, PackOptions(layout="webdataset", shard_images=3)])
+def test_resumed(regular: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: PackOptions) -> None:
+    monkeypatch.setattr(reading, "TICK_NS", -(10**10))  # what was just written counts as old
+    with monkeypatch.context() as patch:
+        patch.setattr(NewFolder, "publish", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            pack(regular, tmp_path / "p", first)
+    assert pack(regular, tmp_path / "p", BOTH, resume=True).resumed == (6 if first is BOTH else 0)
+    check(tmp_path / "p")
+    again = tmp_path / "again"
+    pack(regular, again, BOTH)
+    for path in (again / "blob").iterdir():
+        assert (tmp_path / "p/blob" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_packed_to_a_bucket_and_fetched(regular: Path, tmp_path: Path) -> None:
+    pack_to(regular, "memory://shard-indexes/p", BOTH)
+    fetch("memory://shard-indexes/p", tmp_path / "back")
+    check(tmp_path / "back")
+
+
+def test_a_subset_has_none(project: Path, tmp_path: Path) -> None:
+    subset(project, tmp_path / "s")
+    check(tmp_path / "s", ())
