@@ -15,7 +15,7 @@ OnDefect = Literal["refuse", "ignore", "raise"]
 TarLayout = Literal["files", "samples", "auto"]
 
 
-RULES = 8
+RULES = 9
 """Version of the rules of discovery: an index that was made by others isn't used."""
 
 

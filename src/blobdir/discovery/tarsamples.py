@@ -210,15 +210,15 @@ def _key_end(path: bytes, begin: int) -> int:
 def _grouped(names: list[bytes], begins: list[int], ends: list[int]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Numbers of files, those of one key together in the order in which they begin; and where each key does."""
 
-    def groups(number_of: Callable[[bytes], int]) -> NDArray[np.int64]:
+    def key(i: int) -> bytes:
         # What has no key is a sample by itself: its name stands for one, with what no key has in it.
-        keys = (n[:e] if e > b else n + b"\0" for n, b, e in zip(names, begins, ends, strict=True))
-        return np.fromiter(map(number_of, keys), np.int64, len(names))
+        return names[i][: ends[i]] if ends[i] > begins[i] else names[i] + b"\0"
+
+    def groups(number_of: Callable[[bytes], int]) -> NDArray[np.int64]:
+        return np.fromiter(map(number_of, map(key, range(len(names)))), np.int64, len(names))
 
     _, first, group = np.unique(groups(hash), return_index=True, return_inverse=True)
-    if any(
-        names[i][: ends[i]] != names[f][: ends[f]] for i, f in enumerate(first[group].tolist())
-    ):  # two keys have one hash
+    if any(key(i) != key(f) for i, f in enumerate(first[group].tolist()) if i != f):  # two keys have one hash
         known: dict[bytes, int] = {}
         _, first, group = np.unique(
             groups(lambda key: known.setdefault(key, len(known))), return_index=True, return_inverse=True
