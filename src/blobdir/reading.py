@@ -89,9 +89,9 @@ class BlobReader:
         expected, told = _expected(record), None
         held = self._held_as_it_was(number, expected)
         if self._pins is not None:
-            pinned = self._pins.get(number - FIRST_BLOB)
+            pin = self._pins[number - FIRST_BLOB]
+            pinned, told = pin.get(), pin.agree
             expected = pinned if pinned is not None and not expected.difference(pinned) else expected
-            told = partial(self._pins.tell, number - FIRST_BLOB)
         opened: Source
         try:
             opened = held or self._storage.open(record.path, expected if expected.size >= 0 else None, told)

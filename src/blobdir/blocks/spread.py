@@ -20,6 +20,7 @@ from __future__ import annotations
 import mmap
 import weakref
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -124,7 +125,7 @@ class Spread:
     """
 
     def __init__(self, count: int, line: Line) -> None:
-        order = np.random.default_rng(0).permutation(count).tolist()
+        order = Random(0).sample(range(count), count)  # numpy imports its own when it's first used
         self._sample = order[-_SAMPLE:]
         self._order: Iterator[int] = iter(order)
         self._count, self._line = count, line

@@ -380,7 +380,7 @@ class LocalStorage:
         self,
         path: str,
         expected: Stat | None = None,
-        told: Callable[[Stat], None] | None = None,  # noqa: ARG002  # it's known when it is open
+        told: Callable[[Stat], Stat] | None = None,  # noqa: ARG002  # it's known when it is open
     ) -> LocalSource:
         """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`."""
         source = self._open(path)

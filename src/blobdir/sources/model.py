@@ -244,10 +244,11 @@ class Storage(Protocol):
         """A file that is to stay open, for which none that others hold is closed; None where nothing can be held."""
         ...
 
-    def open(self, path: str, expected: Stat | None = None, told: Callable[[Stat], None] | None = None) -> Source:
+    def open(self, path: str, expected: Stat | None = None, told: Callable[[Stat], Stat] | None = None) -> Source:
         """Open a file for reads by range; SourceChangedError where it isn't the version that is `expected`.
 
-        `told` is called with the version that is read, where only an answer has said which.
+        `told` is called with the version that is read, at each answer of a backend, and gives the one that all read
+        who share it: nothing is read of another one.
         """
         ...
 

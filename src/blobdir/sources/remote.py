@@ -376,12 +376,10 @@ class RemoteStorage:
     def open_held(self, path: str) -> None:
         """Nothing: blobs behind a backend are no open files."""
 
-    def open(self, path: str, expected: Stat | None = None, told: Callable[[Stat], None] | None = None) -> RemoteSource:
+    def open(self, path: str, expected: Stat | None = None, told: Callable[[Stat], Stat] | None = None) -> RemoteSource:
         """A file for reads by range, of the version that is `expected`. Asks the backend for nothing."""
         if expected is None or expected.size < 0:
             expected = self.stat(path)
-            if told is not None:
-                told(expected)
         return RemoteSource(self, path, expected, told)
 
 

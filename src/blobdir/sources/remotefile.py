@@ -63,8 +63,8 @@ class Place(Protocol):
 class RemoteSource:
     """One version of one file, read by range.
 
-    The version is that of the index, or of the first answer, which `told` is called with. Bytes of another one are
-    never given.
+    The version is that of the index, or of the first answer. Bytes of another one are never given: `told` gives the one
+    that others read, who share it.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class RemoteSource:
 
     fd = -1
 
-    def __init__(self, storage: Place, path: str, stat: Stat, told: Callable[[Stat], None] | None = None) -> None:
+    def __init__(self, storage: Place, path: str, stat: Stat, told: Callable[[Stat], Stat] | None = None) -> None:
         self.storage = storage
         self._told = told
         self.path = path
@@ -120,8 +120,11 @@ class RemoteSource:
             )
         if not self._key and (now.etag or now.mtime_ns):  # a part may not say how long the file is
             self._pin(Stat("file", max(self.size, now.size), now.mtime_ns, etag=now.etag))
-            if self._told is not None:
-                self._told(self.stat)
+        if self._told is not None and self._key and (other := self._told(self.stat).difference(self.stat)):
+            del answer
+            raise SourceChangedError(
+                f"{self.path}: was replaced while processes began to read it ({other}); open the project again"
+            )
         return answer.data
 
     # -- reading -------------------------------------------------------------------------------------------------
