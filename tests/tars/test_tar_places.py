@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import tarfile
 
 import pytest
+from blob_builder import Builder
 
+from blobdir.cli.app import run
 from blobdir.discovery.tarplaces import expand, expand_braces, literal, looks_like_tars, plain, split_pattern
 from blobdir.errors import UsageError
 from blobdir.opening import tar_place
@@ -101,3 +104,24 @@ def test_places_of_projects(place: str) -> None:
 def test_a_question_mark_in_a_url_is_no_wildcard() -> None:
     assert not looks_like_tars("host/a?b.tarx", is_url=True) and looks_like_tars("a?b.tarx", is_url=False)
     assert split_pattern("host/a?b/x*.tar", is_url=True) == ("host/a?b/", "x*.tar")
+
+
+@pytest.mark.parametrize("pattern", ["{}/x-*.tar", "{}/x-{{0..1}}.tar", "{}/blob/*.tar", "{}/*/x-?.tar"])
+@pytest.mark.parametrize("options", [[], ["--layout", "files"]])
+def test_tars_that_a_pattern_matches_are_nearer_than_the_project_above(tmp_path, capsys, pattern, options):
+    """As those are that are named one by one; where it matches none, it's a pattern in the project."""
+    made = Builder(tmp_path / "p")
+    made.loose("meta.json", b'{"classes": [], "tags": []}')
+    made.loose("train/img/a.jpg", b"image")
+    for place in (made.root, made.root / "blob"):
+        place.mkdir(exist_ok=True)
+        for number in range(2):
+            with tarfile.open(place / f"x-{number}.tar", "w") as tar:
+                tar.add(made.root / "train/img/a.jpg", f"in{number}.jpg")
+    typed = pattern.format(made.root)
+    assert run(["ls", *options, typed]) == 0
+    assert capsys.readouterr().out.split()[-2:] == ["in0.jpg", "in1.jpg"]
+    assert run(["ls", f"{made.root}/train/img/*"]) == 0
+    assert "a.jpg" in capsys.readouterr().out
+    assert run(["ls", f"{made.root}/y-*.tar"]) == 4
+    assert "nothing in" in capsys.readouterr().err

@@ -40,7 +40,7 @@ class _LazyGroup(click.Group):
         "completion": ("completing", "Write the completion script for SHELL (bash, zsh or fish) to standard output."),
         "convert": (
             "converting",
-            "Write the labels of PROJECT, and its images, to the new folder DEST in a format of others.",
+            "Write PROJECT, its images and labels, to the new folder DEST in a format of others.",
         ),
         "cp": ("copying", "Copy files out of a project, to a folder or any fsspec URL."),
         "export": ("exporting", "Write a project as an EROFS image that the Linux kernel mounts."),

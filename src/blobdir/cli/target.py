@@ -16,7 +16,7 @@ from blobdir.durable import absolute
 from blobdir.errors import NotAProjectError, NotFoundError, UsageError
 from blobdir.filenames import is_path
 from blobdir.filesystem import BlobDirFileSystem
-from blobdir.opening import is_tar, tar_place
+from blobdir.opening import is_tar, matches_tars, tar_place
 from blobdir.sources import RemoteOptions, RemoteStorage, Storage, open_storage, split_copies, storage_options
 from blobdir.sources.backend import outcome
 from blobdir.sources.places import without_short_hosts
@@ -183,8 +183,7 @@ def _are_there(storage: Storage, paths: list[str]) -> Iterator[bool]:
 def split_local(typed: str, *, shows_blobs: bool = False) -> tuple[str, str]:
     """Split a local path into its project and the path in it: the nearest folder above that holds ``meta.json``.
 
-    A tar is nearer than any of them, unless the project shows its blobs; a pattern means tars where it's none in a
-    project.
+    A tar is nearer than any of them, unless the project shows its blobs, and so are tars that a pattern matches.
     """
     full = absolute(typed)
     parts = full.split("/")
@@ -192,6 +191,8 @@ def split_local(typed: str, *, shows_blobs: bool = False) -> tuple[str, str]:
     tar = next(tars, 0)
     if tar and not shows_blobs:
         return "/".join(parts[:tar]), "/".join(parts[tar:])
+    if not shows_blobs and matches_tars(full):
+        return full, ""
     for marker in (META, BLOB_DIR):
         for depth in range(len(parts), 0, -1):
             root = "/".join(parts[:depth]) or "/"

@@ -15,7 +15,7 @@ from blobdir.opening.beside import (
 from blobdir.opening.choosing import WARN_AT_MOST, OpenOptions, build, build_to_keep, open_tree, warn_of_defects
 from blobdir.opening.freshness import renewed
 from blobdir.opening.keeping import cache_folder, check_named, keep
-from blobdir.opening.targets import TarPlace, is_tar, open_place, shown_place, tar_place
+from blobdir.opening.targets import TarPlace, is_tar, matches_tars, open_place, shown_place, tar_place
 
 __all__ = [
     "BESIDE",
@@ -31,6 +31,7 @@ __all__ = [
     "drop_beside",
     "is_tar",
     "keep",
+    "matches_tars",
     "open_place",
     "open_tree",
     "refuse_unfinished",

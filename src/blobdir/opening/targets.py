@@ -67,6 +67,22 @@ def is_tar(path: str) -> bool:
     return tarplaces.is_called_tar(path) and os.path.lexists(path) and not os.path.isdir(path)
 
 
+def matches_tars(path: str) -> bool:
+    """Whether a path on this machine is a pattern that matches a file that is called as a tar."""
+    place = None if os.path.lexists(path) else _local_place(path)
+    if place is None:
+        return False
+
+    def listing(folder: str) -> list[tuple[str, bool]]:
+        with suppress(OSError), os.scandir(os.path.join(place.root, folder)) as scan:
+            return [(entry.name, entry.is_dir()) for entry in scan]
+        return []
+
+    with suppress(UsageError):
+        return any(is_tar(os.path.join(place.root, one)) for one in tarplaces.expand(place.pattern, listing))
+    return False
+
+
 def _local_path(text: str, protocol: str | None, fs: AbstractFileSystem | None) -> str:
     """The absolute path of a place on this machine; empty where it's elsewhere."""
     if isinstance(fs, LocalFileSystem) or (fs is None and text.startswith(("file://", "local://"))):
