@@ -91,13 +91,19 @@ def test_words_for_splits(kind, mine, other, tmp_path):
 
 
 @pytest.mark.parametrize("side", [".", "images", "images/cam2"])
-@pytest.mark.parametrize("kind", KINDS)
-def test_labels_called_like_another_folder_of_images(kind, side, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        *((kind, place) for kind in OF_ALL for place in ("annotations/cam1/all", "annotations/instances_cam1", "cam1")),
+        *((kind, place) for kind in OF_ONE for place in ("labels/cam1", "cam1_labels")),
+    ],
+)
+def test_labels_called_like_another_folder_of_images(kind, place, side, tmp_path):
     """Only one image of it is here, and both are there: the other isn't taken for it."""
     root = tmp_path / "s"
     images(root, "images/cam1", ["1.png"])
     images(root, "images/cam2")
-    labels = given(tmp_path / "apart", kind, "annotations/cam1/all" if kind in OF_ALL else "labels/cam1")
+    labels = given(tmp_path / "apart", kind, place)
     said, count = outcome(root / side, tmp_path / "p", labels, kind)
     assert "2.png" in said or "is called like" in said, said
     if side == "images/cam2":

@@ -94,10 +94,19 @@ def given_places(labels: str, root: str, images: Iterable[str]) -> Given:
     found = Given()
     for real in (os.path.abspath, os.path.realpath):
         ours, theirs = real(labels), real(root)
-        mine, _ = _called(ours, theirs, shared, is_file=not os.path.isdir(ours))
-        other, _ = _called(theirs, ours, shared)
+        mine = _chosen(_telling(ours, theirs, shared), shared)
+        other = _chosen(_telling(theirs, ours, shared), set())
         found = Given(_surer(found.labels, mine), _surer(found.images, other))
     return found
+
+
+def _chosen(names: list[tuple[str, str]], folders: set[str]) -> str:
+    """Of names that tell, the split; or else the folder of images that is called like one; empty: none."""
+    for name, _ in names:
+        if said_splits(name):
+            return name
+    words = [telling_words(name) for name, _ in names]
+    return next((folder for folder in sorted(folders) if folder and telling_words(folder) in words), "")
 
 
 def of_another_split(meanings: Mapping[int, Meaning], given: Given, *, of_one: bool = False) -> dict[int, str]:
@@ -148,36 +157,37 @@ def _surer(one: str, other: str) -> str:
 def _beside(labels: str, root: str) -> str:
     """The folder beside that of images which is called like the place of labels, and isn't that of the labels."""
     ours, theirs = os.path.abspath(labels), os.path.abspath(root)
-    name, mine = _called(ours, theirs, set(), is_file=not os.path.isdir(ours))
-    other, folder = _called(theirs, ours, set())
-    beside = os.path.join(os.path.dirname(folder), os.path.basename(mine))
-    is_there = bool(name) and bool(other) and name != other and os.path.isdir(beside)
-    return beside if is_there and not f"{ours}/".startswith(f"{beside}/") else ""
+    mine = [telling_words(name) for name, _ in _telling(ours, theirs, set())]
+    for name, folder in _telling(theirs, ours, set())[:1] if mine else ():
+        if telling_words(name) in mine:
+            continue
+        above = os.path.dirname(folder)
+        try:
+            folders = sorted(entry.name for entry in os.scandir(above) if entry.is_dir())
+        except OSError:
+            continue
+        beside = [os.path.join(above, one) for one in folders if telling_words(one) in mine]
+        return next((one for one in beside if not f"{ours}/".startswith(f"{one}/")), "")
+    return ""
 
 
-def _called(path: str, other: str, shared: set[str], *, is_file: bool = False) -> tuple[str, str]:
+def _telling(path: str, other: str, shared: set[str]) -> list[tuple[str, str]]:
     """What a file or folder is called, as seen from what it has in common with another one; and where that is.
 
-    `shared`: names of folders, in small letters, that tell of no split, as both have them.
+    `shared`: names of folders, in small letters, that are passed by in search of a split, as both have them.
     """
     top = os.path.commonpath([path, other])
-    if is_file:
-        name = _name(os.path.splitext(os.path.basename(path))[0])
-        if said_splits(name):
-            return name, path
-        path = os.path.dirname(path)
+    found: list[tuple[str, str]] = []
     passed = shared | {part.lower() for part in other[len(top) :].split(os.sep)}
-    first = "", ""
+    is_file = not os.path.isdir(path)
     while len(path) > len(top):
-        name = _name(os.path.basename(path))
-        if said_splits(name):
-            return name, path
-        if telling_words(name):
-            first = first if first[0] else (name, path)
-            if name not in passed:
-                break
-        path = os.path.dirname(path)
-    return first
+        name = _name(os.path.splitext(os.path.basename(path))[0] if is_file else os.path.basename(path))
+        if said_splits(name) or telling_words(name):
+            found.append((name, path))
+        if said_splits(name) or (found and not is_file and name not in passed and telling_words(name)):
+            break
+        path, is_file = os.path.dirname(path), False
+    return found
 
 
 def _name(name: str) -> str:
