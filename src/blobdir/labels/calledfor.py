@@ -81,7 +81,7 @@ def of_other_folders(meanings: Mapping[int, Meaning], images: Images, *, of_one:
     if len(files) == 1 and not _is_for_one(next(iter(files.values())), images):
         return {}
     seen = {i: (one.file, *key) for i, one in meanings.items() if (key := _folders_of(one)) is not None}
-    places = {key: _Place(key[0], files[key[0]] | _words(key[1]), key[2]) for key in set(seen.values())}
+    places = {key: _Place(key[0], files[key[0]] | telling_words(key[1]), key[2]) for key in set(seen.values())}
     owners = _Owners(files, set(places.values()), images)
     why = {key: text for key, place in places.items() if (text := _why_not(place, owners))}
     return {i: why[key] for i, key in seen.items() if key in why}
@@ -161,7 +161,7 @@ class _Owners:
         if is_called_for_predictions(place.file):
             return ""
         mine = self._fit(place.words, place.folder)
-        around = _words(place.folder)
+        around = telling_words(place.folder)
         others = (name for name in self._names.get(place.folder, ()) if name not in mine)
         some = (set.intersection(*(self._with.get(word, set()) for word in name)) for name in others)
         for file in sorted(set().union(*some)):
@@ -186,14 +186,14 @@ def _is_for_one(words: _Name, images: Images) -> bool:
 
 def _names_in(folder: str) -> list[_Name]:
     """The words of each folder around images that says which they are."""
-    return [words for part in folder.split("/") if not is_split(part) and (words := _words(part))]
+    return [words for part in folder.split("/") if not is_split(part) and (words := telling_words(part))]
 
 
 def _words_of_file(file: str, *, of_one: bool) -> _Name:
-    return _words(file if of_one else splitext(file)[0])
+    return telling_words(file if of_one else splitext(file)[0])
 
 
-def _words(path: str) -> _Name:
+def telling_words(path: str) -> _Name:
     """What the names in a path say, but for labels, formats and splits."""
     parts = (without_labels(normalize("NFC", part)) for part in path.split("/"))
     words = (word for part in parts for word in _WORD.findall(part))

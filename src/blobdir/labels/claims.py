@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from blobdir.filenames import parents_of
 from blobdir.labels.aside import is_aside, without_aside
 from blobdir.labels.calledfor import of_other_folders
+from blobdir.labels.givenplace import of_another_split
 from blobdir.labels.homes import OTHERWISE, SAVED_OTHERWISE, Homes, has_other_extension, is_whole
 from blobdir.labels.namesakes import spelled_alike, stem_of
 from blobdir.labels.nested import are_equal, of_inner_sets
@@ -53,7 +54,8 @@ class Meaning:
 
 def contradicted(meanings: list[Meaning], files: LabelFiles, images: Images) -> dict[int, str]:
     """Names that can't mean what was found for them, since others are it more surely: number -> what to say of it."""
-    wrong = _against_most(meanings, images)
+    wrong = of_another_split(dict(enumerate(meanings)), images.given)
+    wrong |= _against_most(meanings, images)
     wrong |= of_inner_sets(_others(meanings, wrong), files, images)
     wrong |= _of_other_folders(_others(meanings, wrong), images)
     by_image: dict[str, list[int]] = {}
@@ -251,7 +253,8 @@ class Claims:
 
     def settled(self, files: LabelFiles, labels: Labels, images: Images) -> dict[str, str]:
         """Image -> its label file; the others are named, but for those that say the same to the last byte."""
-        odd = _against_most(self._meanings, images, of_one=True)
+        odd = of_another_split(dict(enumerate(self._meanings)), images.given, of_one=True)
+        odd |= _against_most(self._meanings, images, of_one=True)
         odd |= of_inner_sets(_others(self._meanings, odd), files, images, of_one=True)
         odd |= _of_other_folders(_others(self._meanings, odd), images, of_one=True)
         wrong = _told(self._meanings, odd)

@@ -35,6 +35,7 @@ from posixpath import basename, dirname, join, splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import IMAGE_EXTENSIONS
+from blobdir.labels.givenplace import NOT_GIVEN, RENAME, Given
 from blobdir.labels.model import LabelError, MissingError, UnclearError
 from blobdir.labels.namesakes import (
     InFolders,
@@ -48,7 +49,7 @@ from blobdir.labels.namesakes import (
 )
 from blobdir.labels.nearby import Folders, Near, words_of
 from blobdir.labels.saidnames import Said, parsed
-from blobdir.labels.splitnames import families, speaks_of, split_below
+from blobdir.labels.splitnames import families, said_splits, speaks_of, split_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -116,6 +117,8 @@ class Images:
         Below the folder that is packed.
     what : str
         What they are, for messages.
+    given : Given
+        What the place of the labels is called, if that was given.
 
     Attributes
     ----------
@@ -126,8 +129,8 @@ class Images:
     in_folders : InFolders
     """
 
-    def __init__(self, paths: Iterable[str], what: str = "image") -> None:
-        self.paths, self._what = list(paths), what
+    def __init__(self, paths: Iterable[str], what: str = "image", given: Given = NOT_GIVEN) -> None:
+        self.paths, self._what, self.given = list(paths), what, given
         self.known = frozenset(self.paths)
         self._by_name: dict[str, list[str]] = {}
         for path in self.paths:
@@ -158,7 +161,7 @@ class Images:
 
     def anew(self) -> Images:
         """The same, without what it has noted of what it was asked for."""
-        found = Images(self.paths, self._what)
+        found = Images(self.paths, self._what, self.given)
         found.note_sets(self._folders.sets)
         return found
 
@@ -379,9 +382,13 @@ class Images:
 
     def _placed(self, said: Said, near: str, calling: str = "") -> Found:
         fault: MissingError | None = None
+        place = self._folders.near(near)
+        if self.given.labels:
+            scope = place.scopes[0]
+            said = replace(said, split=self.given.split(said.split, scope, *self._folders.splits_in(scope)))
         for same in self._spelled(said.parts[-1], calling):
             try:
-                return self._chosen(said, same, self._folders.near(near))
+                return self._chosen(said, same, place)
             except MissingError as error:
                 fault = fault or error
             except UnclearError as error:
@@ -407,7 +414,7 @@ class Images:
                 return Found(path, exact, above, whole, dropped)
             if tail and "/".join(tail) in self._folders.tails:
                 break  # these folders are there, and the image isn't in them
-        raise self._missing(said.name, same.paths[0], helps=self._is_found_elsewhere(said, same, near))
+        raise self._missing(said.name, same.paths[0], said.split, helps=self._is_found_elsewhere(said, same, near))
 
     def _where_said(self, said: Said, same: Namesakes, near: Near) -> Found | None:
         """The image at the path that is said; of a name without folders, where images of its file belong."""
@@ -456,7 +463,7 @@ class Images:
         """Images that can be of a split that is said: where it has a folder, they lie in it."""
         names, known = self._folders.splits_in(near.scopes[0])
         is_folder = bool(said.split) and said.split.lower() in names
-        if not is_folder and not (known and (near.families or families([said.split]))):
+        if not is_folder and not (known and (near.families or said_splits(said.split))):
             return paths
         says = {path: self._says(path, tail, said.split, near) for path in paths}
         if not is_folder:
@@ -537,9 +544,11 @@ class Images:
                 return _only(said.name, found)
         return _only(said.name, paths)
 
-    def _missing(self, name: str, other: str, *, helps: bool) -> MissingError:
+    def _missing(self, name: str, other: str, split: str = "", *, helps: bool) -> MissingError:
         """That none of those that are called so is meant; `helps` says whether another place of the labels would."""
         text = f"there is no {self._what} {name} where its labels say; {other} lies elsewhere"
+        if split and self.given.tells(split):
+            return MissingError(f"{text}, and these are of {split} by their place; {RENAME}, or mend its path in them")
         more = ", or give their folder with --labels-from" if helps else ""
         return MissingError(f"{text}: mend its path in them{more}")
 

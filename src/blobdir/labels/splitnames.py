@@ -39,6 +39,8 @@ _FAMILIES: Final = {
     "test": "test",
     "testing": "test",
 }
+_OTHERS: Final = frozenset(("dev", "holdout"))
+"""Words for splits that aren't train, val or test."""
 
 
 def is_split(name: str) -> bool:
@@ -118,6 +120,11 @@ def families(names: Iterable[str]) -> set[str]:
     """The splits that names speak of: train, val, test, as words."""
     words = (word for name in names for word in _WORD.findall(name.lower()))
     return {_FAMILIES[word] for one in words if (word := one.removesuffix("set")) in _FAMILIES}
+
+
+def said_splits(name: str) -> set[str]:
+    """The splits that the name of a file or folder speaks of: `families`, or else another word that is one."""
+    return families([name]) or set(_WORD.findall(name.lower())) & _OTHERS
 
 
 def is_of_split(path: str, split: str) -> bool:

@@ -14,14 +14,14 @@ from blobdir.labels.companions import is_mask_of_voc
 from blobdir.labels.detecting import chosen
 from blobdir.labels.files import LabelFiles
 from blobdir.labels.finding import Images, is_image
+from blobdir.labels.givenplace import NOT_GIVEN, Given, given_places, refused
 from blobdir.labels.measures import measured
 from blobdir.labels.mixing import Mixing
 from blobdir.labels.model import is_told, remarks, told, without_nan
-from blobdir.labels.nearby import is_named_for_labels
 from blobdir.labels.reading import mixed_tags, read_labels
 from blobdir.labels.runs import of_runs, places_of
 from blobdir.labels.sizes import differ, shown, whole
-from blobdir.labels.splitnames import families, is_split
+from blobdir.labels.splitnames import is_split
 from blobdir.labels.supervisely import KEPT, MEASURED, WITH_ATTRIBUTES, Classes, digest, objects_of, tag
 from blobdir.packing.listing import DatasetItems, Listing
 from blobdir.packing.report import Problem, no_size
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 NO_SPLIT: Final = "no_split"
 """Dataset of images of no split, where others have one and the folder is called like a split."""
-_OF_IMAGES: Final = ("images", "image", "imgs", "img", "jpegimages", "data")
-"""What folders of images are called that say nothing of their split."""
 _SHOWN: Final = 5
 
 
@@ -280,9 +278,10 @@ def list_labelled(root: str, options: PackOptions) -> Listing:
     if not sizes.keys() <= runs.keys():
         _set_aside(runs, listing, sizes)
         paths = [path for path in paths if path not in runs]
-    files = LabelFiles(root, paths) if not options.labels_from else _elsewhere(options.labels_from, root)
+    given = given_places(options.labels_from, root, sizes) if options.labels_from else NOT_GIVEN
+    files = LabelFiles(root, paths) if not options.labels_from else _elsewhere(options.labels_from, root, given)
     files.images, files.image_root = sorted(sizes), root
-    labels = read_labels(chosen(options.labels, files), files, Images(files.images))
+    labels = read_labels(chosen(options.labels, files), files, Images(files.images, given=given))
     source = LabelSource(labels, Classes({category.name: category for category in labels.categories}))
     listing.labelled = source
     _take(listing, source, sizes, options)
@@ -302,23 +301,14 @@ def _set_aside(runs: dict[str, str], listing: Listing, sizes: dict[str, tuple[in
         listing.problems.append(Problem("label-note", place, text))
 
 
-def _elsewhere(path: str, root: str) -> LabelFiles:
+def _elsewhere(path: str, root: str, given: Given) -> LabelFiles:
     if not os.path.exists(path):
         raise NotAProjectError(f"{path}: there is no such file or folder of labels")
-    mine, other = _split_called(path), _split_called(root)
-    if mine and other and mine.isdisjoint(other):
-        text = f"{path}: is of {' and '.join(sorted(mine))} by its name, and {root} of {' and '.join(sorted(other))}"
-        raise UsageError(f"{text}, so its labels would be those of other images; if they belong together, rename one")
+    if why := refused(given, path, root):
+        raise UsageError(why)
     files = LabelFiles.below(path)
     files.note_given()
     return files
-
-
-def _split_called(path: str) -> set[str]:
-    """The splits that a file or folder is called after; called like images or labels, those of the one above."""
-    *_, above, name = ["", *os.path.abspath(path).split(os.sep)]
-    own = families([os.path.splitext(name)[0]])
-    return own or (families([above]) if is_named_for_labels(name) or name.lower() in _OF_IMAGES else own)
 
 
 def _take(listing: Listing, source: LabelSource, sizes: dict[str, tuple[int, int]], options: PackOptions) -> None:
