@@ -57,8 +57,7 @@ class _LazyGroup(click.Group):
         "offsets": ("building", "Write the offsets pickle of a tar."),
         "pack": (
             "packing",
-            "Pack SOURCE, a regular project, a folder of images, a list of them or an LMDB store, "
-            "into the blob project DEST.",
+            "Pack SOURCE, a regular project, a folder or list of images or an LMDB store, into the blob project DEST.",
         ),
         "preview": ("drawing", "Draw a contact sheet: images of PROJECT with their annotations over them."),
         "push": ("moving", "Copy PROJECT, a folder on this machine, to URL."),

@@ -110,7 +110,7 @@ def pack_command(
     as_json: bool,
     common: CommonOptions,
 ) -> int:
-    """Pack SOURCE, a regular project, a folder of images, a list of them or an LMDB store, into the blob project DEST.
+    """Pack SOURCE, a regular project, a folder or list of images or an LMDB store, into the blob project DEST.
 
     Bytes are stored as they are, and the same input gives the same bytes. DEST appears when it's whole; it may be a
     URL: then each blob is uploaded when it's whole, and only a few at a time are on this machine. Of a plain
