@@ -78,6 +78,8 @@ AGREED = {
     "a hard link to it": file(b"x/" + LONG) + hard(b"h", b"x/" + LONG),
     "one below a file": file(b"x") + file(b"x/" + LONG + b"/y"),
     "nearly": file(b"x/" + LONG[1:]),
+    # Names that say that they are in a folder of their own
+    "a link to the top in a file": file(b"b") + hard(b"b/.", b"/"),
     "slashes in front": file(b"/" * 4200 + b"y"),
     # A hundred folders and more
     "a file where a deep name has a folder": file(b"a/" * 300 + b"x") + file(b"a/a") + hard(b"h", b"a/a"),
@@ -93,9 +95,17 @@ def test_what_both_tars_leave_is_shown(tmp_path: Path, case: str) -> None:
     assert shown(str(path))[0] == expected
 
 
-def test_a_link_that_says_nothing_is_none_as_for_gnu_tar(tmp_path: Path) -> None:
+AS_GNU_TAR = {
+    "links that say nothing": soft(b"b", b"") + file(b"b/a") + file(b"l") + soft(b"l", b"") + soft(b"d/l", b""),
+    "one in a folder of its name": soft(b"a/x.png/.", b"") + file(b"t") + hard(b"a", b"t"),
+    "a hard link to the top in a folder of its name": hard(b"b/x.png/.", b".") + file(b"b"),
+}
+
+
+@pytest.mark.parametrize("case", AS_GNU_TAR)
+def test_what_gnu_tar_leaves_is_shown(tmp_path: Path, case: str) -> None:
     path = tmp_path / "x.tar"
-    path.write_bytes(soft(b"b", b"") + file(b"b/a") + file(b"l") + soft(b"l", b"") + soft(b"d/l", b"") + END)
+    path.write_bytes(AS_GNU_TAR[case] + END)
     assert shown(str(path))[0] == extracted(str(path))[0]
 
 
@@ -196,3 +206,98 @@ def test_what_cannot_be_read_is_not_said_to_have_other_bytes(tmp_path: Path, swa
         project.filesystem.cat_file("s")
     assert f"s-{whole}.tar (bytes " in str(error.value)
     assert "the file" not in str(error.value) and "other bytes" not in str(error.value)
+
+
+# What is made of many names, and where only a few are looked at
+
+CHAIN = b"".join(soft(b"s%d" % i, b"./" * 2000 + b"s%d" % (i + 1)) for i in range(39))
+MANY = {
+    "links along one that says many folders": soft(b"s", b"a/" * 2040 + b"n")
+    + b"".join(header(b"d/%d" % i, kind=b"1", link=b"s/") for i in range(300)),
+    "links along many that say so": CHAIN + b"".join(header(b"d/%d" % i, kind=b"1", link=b"s0/") for i in range(300)),
+    "links to what isn't there": b"".join(hard(b"%d" % i, b"a/" * 2040 + b"%d" % i) for i in range(60)),
+    "links to below a file": file(b"f") + b"".join(hard(b"%d" % i, b"f/" + b"a/" * 2040) for i in range(60)),
+    "files below a file": file(b"f") + b"".join(file(b"f/" + b"a/" * 2040 + b"%d" % i) for i in range(60)),
+    "folders that end as a link does": soft(b"z/a", b"q") + b"".join(file(b"a/" * 2040 + b"%d" % i) for i in range(60)),
+    "such with dots": soft(b"z/a", b"q") + b"".join(file(b"./" * 900 + b"a/" * 2000 + b"%d" % i) for i in range(60)),
+}
+
+
+class _Counting(dict[bytes, int]):
+    """Counts the bytes of what is looked up."""
+
+    def __init__(self, looked: list[int], known: dict[bytes, int]) -> None:
+        super().__init__(known)
+        self._looked = looked
+
+    def __contains__(self, key: object) -> bool:
+        assert isinstance(key, bytes)
+        self._looked.append(len(key))
+        return super().__contains__(key)
+
+
+@pytest.mark.parametrize("case", MANY)
+def test_many_names_cost_no_more_than_their_bytes(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    looked: list[int] = []
+
+    class Folder(extracting._Folder):
+        def __init__(self) -> None:
+            super().__init__()
+            self._inside = _Counting(looked, self._inside)
+
+    def path_of(name: bytes) -> bytes:
+        looked.append(len(name))
+        return names.path_of(name)
+
+    monkeypatch.setattr(extracting, "_Folder", Folder)
+    monkeypatch.setattr(extracting, "path_of", path_of)
+    data = MANY[case] + END
+    contents_of(scan_tar(Bytes(data)))
+    assert sum(looked) < 8_200_000 + 24 * len(data)  # 1,000 folders of a path of 4 kB are made once
+
+
+def test_what_is_followed_for_links_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    links = b"".join(header(b"d%d/x" % i, kind=b"1", link=b"s0/") for i in range(1000))
+    data = b"".join(soft(b"s%d" % i, b"s%d" % (i + 1)) for i in range(9)) + file(b"f") + links + END
+    every = contents_of(scan_tar(Bytes(data)))
+    monkeypatch.setattr(extracting, "_FREE_BYTES", 0)
+    some = contents_of(scan_tar(Bytes(data)))
+    assert len(every.folders) == 1000
+    assert 300 < len(some.folders) < 600
+    assert some.paths == [b"f"]
+
+
+ALONE = {
+    "pipe": pipe(b"p/q/r"),
+    "pipe of no folder": pipe(b"p"),
+    "device": header(b"dev/null", kind=b"3"),
+    "long name": file(b"x/" + LONG),
+    "file below one": file(b"x/y/" + LONG + b"/z"),
+    "folder of one": folder(b"x/y/" + LONG),
+    "link of one": soft(b"x/y/" + LONG, b"t"),
+    "link of one that says too much": soft(b"x/y/" + LONG, b"t/" * 2100),
+    "link that says nothing": soft(b"x/y", b""),
+    "one called as a folder": soft(b"x/y/.", b""),
+    "link that says too much": soft(b"x/y", b"t/" * 2100),
+    "path that is too long": file(TOO_LONG_PATH),
+    "one with two dots": pipe(b"x/../y/z"),
+    "one without a name": pipe(b"./"),
+    "folders": folder(b"./e/") + folder(b"e/../f") + pipe(b"e/p"),
+    "link twice": soft(b"d/l", b"t") + soft(b"d/l", b"") + pipe(b"d/p"),
+    "link twice, of no folder": soft(b"l", b"t") + soft(b"l", b"") + soft(b"m", b"t") + soft(b"m", b"t/" * 2100),
+}
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_one_that_is_never_shown_has_no_others_looked_at(monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    data = file(b"./a.png") + folder(b"d/") + ALONE[case] + file(b"./b.png") + END
+
+    def shown() -> tuple[object, ...]:
+        found = contents_of(scan_tar(Bytes(data)))
+        return found.paths, found.links, found.folders, found.unserved, found.warnings
+
+    with monkeypatch.context() as patched:
+        patched.setattr(extracting, "in_order", lambda *_: pytest.fail("each member was looked at"))
+        quick = shown()
+    monkeypatch.setattr(extracting, "may_clash", lambda _: True)
+    assert quick == shown()

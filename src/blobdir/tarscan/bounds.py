@@ -16,8 +16,9 @@ Bytes are counted while headers are read (`GivenNames`): only what global header
 tar is whole up to where there are too many. Folders are counted when the walk is at its end, before anything is made of
 the names (`check_folders`); no part of them is better than another one, so none of such a tar is served.
 
-What is made of a single name needs no budget: no folder is made for a path of more than 4,095 bytes, by GNU tar as here
-(`names.above`), so a name of a million folders costs a pass over its bytes, and its member.
+What is made of a single name needs no budget: no folder is made for a path of more than 4,095 bytes (`names.above`), so
+a name of a million folders costs a pass over its bytes, and its member. What is looked up for many of them, and
+followed along symbolic links, is bounded where that's done (`extracting`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from .extracting import OVERWRITTEN, is_shown
+from .extracting import OVERWRITTEN, is_no_link, is_shown
 from .names import MOST_NAME, MOST_PATH, is_too_long, leads_up, path_of
 from .table import SYMBOLIC_LINK, Kind, LeftOut, in_words
 
@@ -64,7 +64,7 @@ def contents_of(table: TarTable) -> TarContents:
     others = table.others_there
     if others is None:
         inner = sorted(table.left_out, key=lambda member: (member.row, member.position))
-        others = {path: member for member in inner if (path := path_of(member.name))}
+        others = {path: member for member in inner if (path := path_of(member.name)) and not is_no_link(member)}
     links: dict[bytes, bytes] = {}
     unserved: dict[bytes, LeftOut] = {}
     for path, member in others.items():

@@ -69,7 +69,8 @@ def means_a_folder(name: bytes) -> bool:
 def above(path: bytes) -> Iterator[bytes]:
     """The folders of a path that there can be, the innermost first: not those of names that are too long.
 
-    So its work is bounded by `MOST_PATH`, whatever a name is: GNU tar makes none for a path that is longer.
+    So its work is bounded by `MOST_PATH`, whatever a name is. GNU tar makes none for a path that is longer, but for
+    hard links to nothing and symbolic links that say nothing, of which the kernel doesn't look at the path first.
     """
     if len(path) > MOST_NAME:
         path = _before_a_long_name(path) if len(path) <= MOST_PATH else b""
