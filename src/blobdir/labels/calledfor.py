@@ -100,11 +100,11 @@ def of_other_folders(
     if says is not None and owned:
         owned = _contradicted(owned, owners, meanings, says)
     why: dict[tuple[str, str, str], str] = {}
-    for key, place in places.items():
-        if key in owned:
-            why[key] = f"{owned[key][0]} is called like its folder, and {place.file} isn't"
+    for names, place in places.items():
+        if names in owned:
+            why[names] = f"{owned[names][0]} is called like its folder, and {place.file} isn't"
         elif other := owners.home_of(place):
-            why[key] = f"{place.file} is called like {other}, where images have such names, too"
+            why[names] = f"{place.file} is called like {other}, where images have such names, too"
     return {i: why[key] for i, key in seen.items() if key in why}
 
 
