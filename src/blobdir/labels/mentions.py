@@ -192,9 +192,8 @@ class Mentions:
         """
         if not self._between:
             return ""
-        before = self._between[0]
-        if (end := _ENDED.search(before)) and end[0] in after:
-            return after[: after.index(end[0])]
+        if (ends := _ENDED.findall(self._between[0])) and ends[-1] in after:
+            return after[: after.index(ends[-1])]
         keys = [key for _, key in _keys_in(without_names(after))]
         if keys:
             is_own = all(keys[0] in (key for _, key in _keys_in(piece)) for piece in self._between)
