@@ -156,6 +156,73 @@ def test_nothing_but_names_costs_nothing(file, tmp_path):
     assert report.complete, report.problems
 
 
+def _dlib(some):
+    box = "<box top='20' left='10' width='30' height='40'/>"
+    images = (f"<image file='{name}'>{box * bool(boxes)}</image>" for name, boxes in some)
+    return f"<?xml version='1.0'?><dataset><images>{''.join(images)}</images></dataset>"
+
+
+def _manifest(some):
+    size = [{"width": 100, "height": 80, "depth": 3}]
+    key = "class_id", "left", "top", "width", "height"
+    rows = ((name, [dict(zip(key, (0, *one), strict=True)) for one in boxes]) for name, boxes in some)
+    lines = ({"source-ref": f"s3://b/{name}", "bb": {"annotations": one, "image_size": size}} for name, one in rows)
+    return "\n".join(map(json.dumps, lines))
+
+
+ENTRIES = {
+    "val.txt": lambda some: "".join(f"{name} 1 10 20 30 40\n" if boxes else f"{name} 0\n" for name, boxes in some),
+    "output.manifest": _manifest,
+    "val.xml": _dlib,
+    "gt.json": lambda some: json.dumps(dict(some)),
+    "val_boxes.json": lambda some: json.dumps([{"file": name, "boxes": boxes} for name, boxes in some]),
+    "val/label.txt": lambda some: "".join(f"# {name}\n{'10 20 30 40 0.0 0.9' * bool(boxes)}\n" for name, boxes in some),
+    "val_parts.txt": lambda some: "".join(f"[{name}]\n{'10 20 30 40' * bool(boxes)}\n\n" for name, boxes in some),
+    "val_gt.yaml": lambda some: "".join(
+        f"- path: {name}\n  boxes: [{'{x: 10, y: 20, w: 5, h: 6}' * bool(boxes)}]\n" for name, boxes in some
+    ),
+}
+"""Files of formats that nobody reads, in which images have boxes or none."""
+
+
+@pytest.mark.parametrize("with_boxes", [{0}, {1, 3}, {3}, {2}], ids=str)
+@pytest.mark.parametrize("file", ENTRIES)
+@pytest.mark.parametrize("kind", ["yolo", "voc"])
+@pytest.mark.parametrize("same", [True, False])
+def test_one_image_with_a_box_makes_a_file_one_of_labels(same, kind, file, with_boxes, tmp_path):
+    """Whatever is said of the others, and also if it's the last one."""
+    paths = half_labelled(tmp_path / "s", kind, same)
+    some = [(path, [[10, 20, 30, 40]] * (i in with_boxes)) for i, path in enumerate(paths)]
+    put(tmp_path / "s" / file, ENTRIES[file](some))
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
+    assert not report.complete and file in dict(messages(report)), report.problems
+
+
+NOTES = {
+    "metadata.csv": ("filename,width,height,weather\n", "{},100,80,sunny\n"),
+    "sizes.txt": ("", "{} 100 80\n"),
+    "gps.csv": ("name,lat,lon,alt,heading\n", "{},48.1,11.5,520.1,90.5\n"),
+    "scores.csv": ("image,blur,noise,score,contrast,mean\n", "{},0.1,0.2,0.3,0.4,0.5\n"),
+}
+
+
+@pytest.mark.parametrize("more", [0, 2])
+@pytest.mark.parametrize("file", NOTES)
+@pytest.mark.parametrize("kind", ["yolo", "voc"])
+def test_notes_on_images_that_are_called_alike_cost_nothing(kind, file, more, tmp_path):
+    """A name that images of several splits have is there for each; ``more`` are in one split only."""
+    paths = half_labelled(tmp_path / "s", kind, same=True)
+    for i in range(more):
+        draw(tmp_path / f"s/images/val/more{i}.png")
+    head, row = NOTES[file]
+    names = [path.rpartition("/")[2] for path in paths]
+    put(
+        tmp_path / "s" / file, head + "".join(map(row.format, [*names, *names, *(f"more{i}.png" for i in range(more))]))
+    )
+    report, _ = pack(tmp_path / "s", tmp_path / "p", labels=kind)
+    assert report.complete, report.problems
+
+
 @pytest.mark.parametrize("file", ["gt.json", "gt.txt", "annotations.json", "all.txt", "gt/boxes.txt", "boxes.dat"])
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("kind", ["yolo", "voc"])

@@ -162,7 +162,7 @@ def test_cocos_parts_that_are_made_to_be_used_together(label, stem, end, tmp_pat
     two_files(tmp_path / "s", "coco", stems, dict.fromkeys(NAMES, "inner"), dict.fromkeys(NAMES, label))
     _elsewhere(tmp_path / f"s/{stems[1]}.json")
     report, found = pack(tmp_path / "s", tmp_path / "p")
-    assert report.complete is (label == "outer" or len(found) == 2)
+    assert report.complete is (label == "outer" and end == "train"), len(found)
 
 
 def _elsewhere(path):

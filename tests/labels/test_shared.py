@@ -70,9 +70,12 @@ def test_a_second_opinion_never_becomes_part_of_a_split(kind, other, below, tmp_
     for split, names in NAMES.items():
         for name in names:
             assert [one["classTitle"] for one in project[split].annotation(name)["objects"]] == ["inner"]
-    if report.complete:
+    assert report.complete is ("detections" in other or "predictions" in other) or below
+    if found:
         assert list(found.values()) == [EVERY]
         assert any("packed in both" in text for _, text in messages(report, "label-note"))
+        said = [text for _, text in messages(report) if "in a dataset of each" in text and "--labels-from" in text]
+        assert len(said) == (0 if report.complete else len(NAMES))
     else:
         assert not found and below
         assert {path for path, _ in messages(report, "label")} == {f"annotations/{other}.{ending}"}

@@ -11,6 +11,10 @@ folders in theirs. Another one isn't, if
   their own; but ``cam1`` is none beside ``cam2``, as it's called alike; nor is what a program found, that's an opinion;
 - no folder that it says before the name tells more, and the image doesn't lie where images of its labels belong.
 
+Where no other folder has images of such names, there is one reading: ``signs`` beside ``street`` is of the same images.
+So where objects are known, what such a file says is held against what those say that are called like the folder. It's
+another folder's if they contradict each other on an image; and if it's called alike, unless they say the same of one.
+
 A file that is called for a folder isn't of another one either, where both have images of one name. Splits have words
 of their own, see `blobdir.labels.splitnames`, and count for nothing here.
 """
@@ -23,11 +27,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from unicodedata import normalize
 
 from blobdir.labels.bystanders import is_called_for_predictions
+from blobdir.labels.mixing import contradict
 from blobdir.labels.nearby import without_labels
 from blobdir.labels.splitnames import is_split
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Hashable, Mapping
 
     from blobdir.labels.claims import Meaning
     from blobdir.labels.finding import Images
@@ -66,7 +71,13 @@ class _Place(NamedTuple):
     folder: str
 
 
-def of_other_folders(meanings: Mapping[int, Meaning], images: Images, *, of_one: bool = False) -> dict[int, str]:
+def of_other_folders(
+    meanings: Mapping[int, Meaning],
+    images: Images,
+    says: Callable[[int], Collection[Hashable]] | None = None,
+    *,
+    of_one: bool = False,
+) -> dict[int, str]:
     """Names that can't mean what was found, as its folder has label files called like it: number -> what to say.
 
     Parameters
@@ -74,6 +85,8 @@ def of_other_folders(meanings: Mapping[int, Meaning], images: Images, *, of_one:
     meanings : mapping
         By number.
     images : Images
+    says : callable, optional
+        Gives the objects that are said by a meaning of this number; None: nobody knows.
     of_one : bool
         Whether each file has the labels of one image, so folders are told apart.
     """
@@ -83,8 +96,38 @@ def of_other_folders(meanings: Mapping[int, Meaning], images: Images, *, of_one:
     seen = {i: (one.file, *key) for i, one in meanings.items() if (key := _folders_of(one)) is not None}
     places = {key: _Place(key[0], files[key[0]] | telling_words(key[1]), key[2]) for key in set(seen.values())}
     owners = _Owners(files, set(places.values()), images)
-    why = {key: text for key, place in places.items() if (text := _why_not(place, owners))}
+    owned = {key: some for key, place in places.items() if (some := owners.of(place))}
+    if says is not None and owned:
+        owned = _contradicted(owned, owners, meanings, says)
+    why: dict[tuple[str, str, str], str] = {}
+    for names, place in places.items():
+        if names in owned:
+            why[names] = f"{owned[names][0]} is called like its folder, and {place.file} isn't"
+        elif other := owners.home_of(place):
+            why[names] = f"{place.file} is called like {other}, where images have such names, too"
     return {i: why[key] for i, key in seen.items() if key in why}
+
+
+def _contradicted(
+    owned: dict[tuple[str, str, str], list[str]],
+    owners: _Owners,
+    meanings: Mapping[int, Meaning],
+    says: Callable[[int], Collection[Hashable]],
+) -> dict[tuple[str, str, str], list[str]]:
+    """Of names, by file and folders, whose images are those of other files, the ones that can't be of both."""
+    by_file: dict[str, dict[str, int]] = {}
+    for i, one in meanings.items():
+        by_file.setdefault(one.file, {})[one.found.path] = i
+    found = {}
+    for (file, said, folder), some in owned.items():
+        mine = {path: i for path, i in by_file[file].items() if dirname(path) == folder}
+        pairs = ((i, by_file[other].get(path)) for other in some for path, i in mine.items())
+        objects = ((says(i), says(theirs)) for i, theirs in pairs if theirs is not None)
+        known = [contradict(one, other) for one, other in objects if one and other]
+        is_other = any(known) or (not known and owners.are_alike(file, some[0]))
+        if is_other or owners.have_namesakes(folder):
+            found[file, said, folder] = some
+    return found
 
 
 def _folders_of(one: Meaning) -> tuple[str, str] | None:
@@ -92,14 +135,6 @@ def _folders_of(one: Meaning) -> tuple[str, str] | None:
     if one.found.exact and "/" not in one.found.said:
         return None
     return dirname(one.found.said), dirname(one.found.path)
-
-
-def _why_not(place: _Place, owners: _Owners) -> str:
-    """Why images of a folder aren't those of a label file; empty: they are."""
-    if owner := owners.of(place):
-        return f"{owner} is called like its folder, and {place.file} isn't"
-    other = owners.home_of(place)
-    return f"{place.file} is called like {other}, where images have such names, too" if other else ""
 
 
 class _Owners:
@@ -125,18 +160,29 @@ class _Owners:
             for name in names:
                 self._folders.setdefault(name, []).append(folder)
         self._called: dict[str, list[str]] = {}
-        self._known: dict[_Place, str] = {}
+        self._known: dict[_Place, list[str]] = {}
+        self._shared: dict[str, bool] = {}
         found = {place: self._found(place) for place in places}
         spread: dict[str, set[str]] = {}
-        for place, owner in found.items():
-            spread.setdefault(place.file, set()).add(owner)
-        for place, owner in found.items():
+        for place, some in found.items():
+            spread.setdefault(place.file, set()).update(some[:1] or [""])
+        for place, some in found.items():
             is_of_all = len(spread[place.file]) > 1 and not self._called_for(place.file)
-            self._known[place] = "" if is_of_all and not self._is_alike(place.file, owner) else owner
+            self._known[place] = [] if is_of_all and not (some and self.are_alike(place.file, some[0])) else some
 
-    def of(self, place: _Place) -> str:
-        """The file whose image it is, instead; empty: none."""
+    def of(self, place: _Place) -> list[str]:
+        """The files whose image it is, instead."""
         return self._known[place]
+
+    def have_namesakes(self, folder: str) -> bool:
+        """Whether images in another folder are called as in this one."""
+        if folder not in self._shared:
+            mine, others = (
+                self._stems.get(folder, set()),
+                (stems for name, stems in self._stems.items() if name != folder),
+            )
+            self._shared[folder] = any(not mine.isdisjoint(stems) for stems in others)
+        return self._shared[folder]
 
     def home_of(self, place: _Place) -> str:
         """The folder that a file is called for, where its image lies in another one with images called as there."""
@@ -149,6 +195,12 @@ class _Owners:
                 return folder
         return ""
 
+    def are_alike(self, file: str, other: str) -> bool:
+        """Whether a file is called like another one but for a number."""
+        mine, others = self._files[file], self._files.get(other, frozenset())
+        forms = {_NUMBER.sub("#", word) for word in others - mine}
+        return any(word != form and form in forms for word in mine - others if (form := _NUMBER.sub("#", word)))
+
     def _called_for(self, file: str) -> list[str]:
         """Folders with images that a file is called like."""
         if file not in self._called:
@@ -156,28 +208,23 @@ class _Owners:
             self._called[file] = sorted({folder for name in names for folder in self._folders[name]})
         return self._called[file]
 
-    def _found(self, place: _Place) -> str:
-        """The file that has more of the names of the folders around an image than the one that names it."""
+    def _found(self, place: _Place) -> list[str]:
+        """The files that have more of the names of the folders around an image than the one that names it."""
         if is_called_for_predictions(place.file):
-            return ""
+            return []
         mine = self._fit(place.words, place.folder)
         around = telling_words(place.folder)
         others = (name for name in self._names.get(place.folder, ()) if name not in mine)
         some = (set.intersection(*(self._with.get(word, set()) for word in name)) for name in others)
-        for file in sorted(set().union(*some)):
-            if self._fit(self._files[file], place.folder) > mine and place.words - self._files[file] - around:
-                return file
-        return ""
+        return [
+            file
+            for file in sorted(set().union(*some))
+            if self._fit(self._files[file], place.folder) > mine and place.words - self._files[file] - around
+        ]
 
     def _fit(self, words: _Name, folder: str) -> set[_Name]:
         """The names of folders around an image that a file is called like."""
         return {name for name in self._names.get(folder, ()) if name <= words}
-
-    def _is_alike(self, file: str, other: str) -> bool:
-        """Whether a file is called like another one but for a number."""
-        mine, others = self._files[file], self._files.get(other, frozenset())
-        forms = {_NUMBER.sub("#", word) for word in others - mine}
-        return any(word != form and form in forms for word in mine - others if (form := _NUMBER.sub("#", word)))
 
 
 def _is_for_one(words: _Name, images: Images) -> bool:

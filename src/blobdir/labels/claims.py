@@ -24,6 +24,8 @@ from blobdir.labels.splitnames import closeness, is_of_split
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable
+
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Found, Images
     from blobdir.labels.model import Labels
@@ -52,12 +54,26 @@ class Meaning:
     found: Found
 
 
-def contradicted(meanings: list[Meaning], files: LabelFiles, images: Images) -> dict[int, str]:
-    """Names that can't mean what was found for them, since others are it more surely: number -> what to say of it."""
+def contradicted(
+    meanings: list[Meaning],
+    files: LabelFiles,
+    images: Images,
+    says: Callable[[int], Collection[Hashable]] | None = None,
+) -> dict[int, str]:
+    """Names that can't mean what was found for them, since others are it more surely: number -> what to say of it.
+
+    Parameters
+    ----------
+    meanings : list of Meaning
+    files : LabelFiles
+    images : Images
+    says : callable, optional
+        Gives the objects that a name of this number has, to compare them with those of another file.
+    """
     wrong = of_another_split(dict(enumerate(meanings)), images.given)
     wrong |= _against_most(meanings, images)
     wrong |= of_inner_sets(_others(meanings, wrong), files, images)
-    wrong |= _of_other_folders(_others(meanings, wrong), images)
+    wrong |= _of_other_folders(_others(meanings, wrong), images, says)
     by_image: dict[str, list[int]] = {}
     for i, one in enumerate(meanings):
         if i not in wrong:
@@ -67,9 +83,15 @@ def contradicted(meanings: list[Meaning], files: LabelFiles, images: Images) -> 
     return _told(meanings, wrong)
 
 
-def _of_other_folders(meanings: dict[int, Meaning], images: Images, *, of_one: bool = False) -> dict[int, str]:
+def _of_other_folders(
+    meanings: dict[int, Meaning],
+    images: Images,
+    says: Callable[[int], Collection[Hashable]] | None = None,
+    *,
+    of_one: bool = False,
+) -> dict[int, str]:
     """Names whose image is in a folder that label files are called like, and theirs isn't; with what to do."""
-    found = of_other_folders(meanings, images, of_one=of_one)
+    found = of_other_folders(meanings, images, says, of_one=of_one)
     return {i: f"{why}. {_what_next(why, of_one=of_one)}" for i, why in found.items()}
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from blobdir.labels.numerals import fours_in, is_number, numbers_in
+from blobdir.labels.numerals import fours_in, has_four, is_number, numbers_in
 from blobdir.lazily import cached_property
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ _HEADERS: Final = 3
 _LOOKED_AT: Final = 200
 OF_A_BOX: Final = 4
 """So many numbers has a box."""
+_ENDED: Final = re.compile(r"</[^\W\d][\w-]*>")
 _PHRASE: Final = re.compile(r"(?<![\w\"'])[^\W\d_]+(?: [^\W\d_]+)+(?![\w\"']*\s*[=:])")
 
 
@@ -135,34 +136,70 @@ class Mentions:
 
     @cached_property
     def has_boxes(self) -> bool:
-        """Whether there are numbers enough for a box of each image that has some beside it: others have nothing."""
-        return numbers_in(self.left) >= OF_A_BOX * self._told
+        """Whether numbers enough for a box stand beside each image; or beside one, and others have fewer or none.
+
+        What all have counts for nothing then: a size, how many objects there are.
+        """
+        if numbers_in(self.left) >= OF_A_BOX * self._told:
+            return True
+        counts = [] if self._counts is None else [self._of_one(image, count) for image, count in self._counts.items()]
+        return bool(counts) and max(counts) - min(counts) >= OF_A_BOX
 
     @cached_property
     def _told(self) -> int:
         """How many images have numbers beside them, one at least; where it can't be told, all."""
-        return len(self.named) if self._counts is None else max(1, sum(map(bool, self._counts.values())))
+        counts = self._counts
+        named = self.named if counts is None else {image for image, count in counts.items() if count}
+        return max(1, sum(map(self._meant, named)))
+
+    def _meant(self, image: str) -> int:
+        """How many images of one name are meant, at most: each once in a list of all."""
+        return min(self.times[image], len(self.named[image]))
+
+    def _of_one(self, image: str, count: int) -> float:
+        return count / max(1, self._meant(image))
 
     def says_something_of(self, image: str) -> bool:
         """Whether numbers enough for a box stand beside an image, or it can't be told, as they are all elsewhere."""
-        return self._counts is None or self._counts[image] >= OF_A_BOX
+        return self._counts is None or self._of_one(image, self._counts[image]) >= OF_A_BOX
 
     @cached_property
     def _counts(self) -> Counter[str] | None:
         """How many numbers stand behind each image's names, or in front; None: most aren't beside any."""
         if not self._places:
             return None
-        pieces = [self._text[end:start] for (_, end, _), (start, *_) in pairwise(self._places)]
+        pieces = self._between
         before, after = self._text[: self._places[0][0]], self._text[self._places[-1][1] :]
-        first, *between, last = (numbers_in(without_names(piece)) for piece in (before, *pieces, after))
+        own = self._own_end(after)
+        first, *between, last = (numbers_in(without_names(piece)) for piece in (before, *pieces, own or after))
         is_behind = last >= first
         numbers = [*between, last] if is_behind else [first, *between]
         found: Counter[str] = Counter()
         for (*_, image), count in zip(self._places, numbers, strict=True):
             found[image] += count
         outer = last if is_behind else first
-        is_beside = 2 * outer <= sum(numbers) or len(found) == 1 or (is_behind and self._are_in_lines())
-        return found if is_beside else None
+        is_own = is_behind and (bool(own) or self._are_in_lines())
+        return found if is_own or 2 * outer <= sum(numbers) or len(found) == 1 else None
+
+    @cached_property
+    def _between(self) -> list[str]:
+        return [self._text[end:start] for (_, end, _), (start, *_) in pairwise(self._places)]
+
+    def _own_end(self, after: str) -> str:
+        """Of what stands behind the last name, what is said of that image; empty: it can't be told.
+
+        It's in the same element of XML, at the key that follows all other names, too, or four numbers without a key.
+        """
+        if not self._between:
+            return ""
+        if (ends := _ENDED.findall(self._between[0])) and ends[-1] in after:
+            return after[: after.index(ends[-1])]
+        keys = [key for _, key in _keys_in(without_names(after))]
+        if keys:
+            is_own = all(keys[0] in (key for _, key in _keys_in(piece)) for piece in self._between)
+        else:
+            is_own = has_four(after)
+        return after if is_own else ""
 
     def _are_in_lines(self) -> bool:
         """Whether each name has a line of its own, and the numbers behind the last one stand in its line."""
@@ -175,15 +212,24 @@ class Mentions:
 
     def beside(self) -> list[str]:
         """What stands between the names; of the first ones, if they are many."""
-        return [self._text[end:start] for (_, end, _), (start, *_) in islice(pairwise(self._places), _LOOKED_AT)]
+        return self._between[:_LOOKED_AT]
 
     def profiles(self) -> Iterator[dict[str, int]]:
         """How many numbers stand at each key, or in each column, beside each image but the last one."""
         beside: dict[str, Counter[str]] = {}
+        times: Counter[str] = Counter()
         mark = next((one for one in ",;\t" if self.columns and one in self._head_line()), "")
-        for (_, end, image), (start, *_) in pairwise(self._places):
-            beside.setdefault(image, Counter()).update(profile_of(self._text[end:start], mark))
-        yield from beside.values()
+        for (*_, image), text in zip(self._places, self._between, strict=False):
+            beside.setdefault(image, Counter()).update(profile_of(text, mark))
+            times[image] += 1
+        for image, found in beside.items():
+            meant = min(times[image], len(self.named[image]))
+            yield {key: -(-count // meant) for key, count in found.items()}
+
+    @cached_property
+    def times_each(self) -> list[int]:
+        """How often each image is named; where images of one name may be meant, each as often."""
+        return [-(-count // self._meant(image)) for image, count in self.times.items()]
 
     def _head_line(self) -> str:
         return next((line for line in self._text.splitlines()[:_HEADERS] if self.columns[0] in line), "")

@@ -2,24 +2,31 @@
 
 Which file has the labels of an image is told by rules that can't know what people mean. So here is the net below them,
 the one place that is asked when all objects of an image are known: if two files say other objects of it, each of them
-some that the other one doesn't, then one may be an older version, a program's guess, another data set's. Their objects
-are on the image together, and nobody would see it. Nothing is wrong if both say the same, or if one has all that the
+some that the other one doesn't, then one may be an older version, a program's guess, another data set's, or of another
+camera, whose images aren't here and are called alike. Nothing is wrong if both say the same, or if one has all that the
 other one has, on all images of both.
+
+It doesn't matter whether their objects come together, or each file has a dataset of its own with the image in it, as
+COCO's have whose names are no splits. There nothing is wrong either if both files say the folder of the image, or are
+called exactly like it, so it's surely theirs; or if one is called for predictions, and is told apart by that.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from itertools import combinations
 from posixpath import basename
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from blobdir.labels.bystanders import is_called_for_predictions
+from blobdir.labels.model import around
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Hashable, Iterable, Iterator
 
-    from blobdir.labels.model import Thing
+    from blobdir.labels.model import Picture, Shape, Thing
 
 _AROUND: Final = "stuff"
 _PART: Final = re.compile(rf"(instances|(?:person_)?keypoints|{_AROUND})([-_].*)", re.IGNORECASE)
@@ -37,36 +44,118 @@ class _Pair:
         self.right: set[str] = set()
 
 
+class _Said(NamedTuple):
+    """What label files say of an image in one dataset, as `blobdir.labels.mixing` compares it.
+
+    Attributes
+    ----------
+    things : dict
+        Label file -> a number for each object, and its class.
+    is_sure : bool
+        Whether the image is surely theirs.
+    """
+
+    things: dict[str, dict[int, str]]
+    is_sure: bool
+
+
 class Mixing:
-    """Notes what several label files say of images."""
+    """Notes what several label files say of images.
 
-    def __init__(self) -> None:
-        self._pairs: dict[tuple[str, str], _Pair] = {}
+    Parameters
+    ----------
+    pictures : collection of Picture
+        All: those of one image are in several datasets.
+    """
 
-    def note(self, image: str, things: list[Thing]) -> None:
-        """Note all objects of an image."""
-        by_file: dict[str, set[int]] = {}
+    def __init__(self, pictures: Collection[Picture] = ()) -> None:
+        self._together: dict[tuple[str, str], _Pair] = {}
+        self._apart: dict[tuple[str, str], _Pair] = {}
+        times = Counter(picture.path for picture in pictures)
+        self._left = {path: count for path, count in times.items() if count > 1}
+        self._said: dict[str, list[_Said]] = {}
+
+    def note(self, picture: Picture, things: list[Thing]) -> None:
+        """Note all objects of an image in one dataset."""
+        by_file: dict[str, dict[int, str]] = {}
         for i, thing in enumerate(things):
             for file in thing.files:
-                by_file.setdefault(file, set()).add(i)
-        for key in combinations(sorted(by_file), 2):
-            left, right = (by_file[file] for file in key)
-            if left != right:
-                pair = self._pairs.setdefault(key, _Pair())
-                pair.images[image] = None
-                pair.left.update(things[i].label for i in left - right)
-                pair.right.update(things[i].label for i in right - left)
+                by_file.setdefault(file, {})[i] = thing.label
+        for one, other in combinations(sorted(by_file), 2):
+            _compare(self._together, picture.path, (one, by_file[one]), (other, by_file[other]))
+        if picture.path in self._left:
+            self._note_shared(picture, things)
+
+    def _note_shared(self, picture: Picture, things: list[Thing]) -> None:
+        """Compare an image's objects with those that it has in datasets of other files."""
+        found: dict[str, dict[int, str]] = {}
+        for thing in things:
+            for file in thing.files or (picture.file,):
+                found.setdefault(file, {})[hash(bucket_of(thing.label, thing.shapes))] = thing.label
+        mine = _Said(found, _is_surely_of(picture))
+        for other in self._said.get(picture.path, ()):
+            if not (mine.is_sure and other.is_sure):
+                self._compare_shared(picture.path, mine, other)
+        self._left[picture.path] -= 1
+        if self._left[picture.path]:
+            self._said.setdefault(picture.path, []).append(mine)
+        else:
+            self._said.pop(picture.path, None)
+
+    def _compare_shared(self, image: str, mine: _Said, other: _Said) -> None:
+        """Compare what files say that have an image in one of two datasets only."""
+        for left in mine.things.keys() - other.things.keys():
+            for right in other.things.keys() - mine.things.keys():
+                if is_called_for_predictions(left) is is_called_for_predictions(right):
+                    first, second = sorted(((left, mine.things[left]), (right, other.things[right])))
+                    _compare(self._apart, image, first, second)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Files whose objects came together, though they differ, and what to say of it."""
-        for (one, other), pair in sorted(self._pairs.items()):
+        settle = "Give the one that counts with --labels-from, or put the other one away"
+        for (one, other), pair in sorted(self._together.items()):
             if pair.left and pair.right and not _are_parts(one, other, pair):
-                first = next(iter(pair.images))
-                text = (
-                    f"says other objects of {counted(len(pair.images), 'image')} than {other}, as of {first}: those of "
-                    "both are there together. Give the one that counts with --labels-from, or put the other one away"
-                )
-                yield one, text
+                yield one, f"{_differs(other, pair)}: those of both are there together. {settle}"
+        for (one, other), pair in sorted(self._apart.items()):
+            if pair.left and pair.right and not _are_parts(one, other, pair):
+                text = "either may mean images of another folder, and they are in a dataset of each"
+                yield one, f"{_differs(other, pair)}: {text}. {settle}; if both count, say the images' folders in them"
+
+
+def bucket_of(label: str, shapes: list[Shape]) -> Hashable:
+    """What equal objects have in common, as far as classes and places go."""
+    return label, around(shapes)
+
+
+def contradict(one: Collection[Hashable], other: Collection[Hashable]) -> bool:
+    """Whether each says objects that the other one doesn't."""
+    return not ({*one} <= {*other} or {*other} <= {*one})
+
+
+def _compare(
+    pairs: dict[tuple[str, str], _Pair],
+    image: str,
+    one: tuple[str, dict[int, str]],
+    other: tuple[str, dict[int, str]],
+) -> None:
+    """Note what two files say of an image that the other one doesn't."""
+    (left, mine), (right, theirs) = one, other
+    if mine.keys() != theirs.keys():
+        pair = pairs.setdefault((left, right), _Pair())
+        pair.images[image] = None
+        pair.left.update(label for i, label in mine.items() if i not in theirs)
+        pair.right.update(label for i, label in theirs.items() if i not in mine)
+
+
+def _differs(other: str, pair: _Pair) -> str:
+    first = next(iter(pair.images))
+    return f"says other objects of {counted(len(pair.images), 'image')} than {other}, as of {first}"
+
+
+def _is_surely_of(picture: Picture) -> bool:
+    """Whether an image's label file says its folder, or the file is called exactly like one."""
+    folders = picture.path.lower().split("/")[:-1]
+    return (picture.found is not None and "/" in picture.found.said) or picture.split.lower() in folders
 
 
 def _are_parts(one: str, other: str, pair: _Pair) -> bool:

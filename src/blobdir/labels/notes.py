@@ -107,7 +107,7 @@ def are_labels(mentions: Mentions, text: str, path: str, slack: int) -> bool:
     slack : int
         So many images may have less, where the text is cut.
     """
-    if speaks_of_labels(text, mentions.keys, path) or differ([*mentions.times.values()], slack):
+    if speaks_of_labels(text, mentions.keys, path) or differ(mentions.times_each, slack):
         return True
     if numbers_differ([*mentions.profiles()], slack):
         return True

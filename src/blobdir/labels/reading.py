@@ -18,7 +18,7 @@ from blobdir.labels.formats.yolonames import is_called_like_names
 from blobdir.labels.model import Labels, Picture, told
 from blobdir.labels.nested import inner_sets
 from blobdir.labels.otherlists import name_unused
-from blobdir.labels.shared import final_split, put_together
+from blobdir.labels.shared import final_split, put_together, said_of
 from blobdir.labels.splitfiles import name_split_files
 from blobdir.labels.splitnames import is_called_like_a_split, split_of_folders
 from blobdir.labels.unknown import CONVERT, code_of_passed_by, name_unknown
@@ -26,7 +26,7 @@ from blobdir.labels.unlabelled import Unlabelled
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Hashable, Iterable, Iterator
 
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Images
@@ -150,7 +150,11 @@ def _leave_to_others(labels: Labels, files: LabelFiles, images: Images) -> None:
     """Leave out pictures whose image is that of another name, more surely."""
     placed = [picture for picture in labels.pictures if picture.found is not None]
     meanings = [Meaning(one.file, one.where, one.split, one.found) for one in placed if one.found is not None]
-    wrong = {id(placed[i]): text for i, text in contradicted(meanings, files, images).items()}
+
+    def says(i: int) -> Collection[Hashable]:
+        return said_of(placed[i])
+
+    wrong = {id(placed[i]): text for i, text in contradicted(meanings, files, images, says).items()}
     for picture in placed:
         if id(picture) in wrong:
             labels.complain("label-image", picture.where, wrong[id(picture)])

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from blobdir.labels.model import around
+from blobdir.labels.mixing import bucket_of
 from blobdir.labels.sizes import differ, shown, together, whole
 from blobdir.labels.splitnames import ALL, closeness, list_order, split_of_folders
 from blobdir.wording import counted
@@ -72,6 +72,11 @@ def have_equal_objects(one: Picture, other: Picture) -> bool:
     """Whether two label files say the same objects of an image, as far as classes and places go."""
     size = _size_for(one, other)
     return _objects(one, size) == _objects(other, size)
+
+
+def said_of(picture: Picture) -> Counter[Any]:
+    """What a label file says of an image, roughly."""
+    return _objects(picture, whole(picture.size) or _ANY_SIZE)
 
 
 class _Together:
@@ -242,8 +247,8 @@ _Content = tuple[Any, ...]
 
 
 def _bucket(thing: Thing) -> Any:
-    """What equal objects have in common, so that not each is held against each."""
-    return thing.label, around(thing.shapes)
+    """So that not each object is held against each."""
+    return bucket_of(thing.label, thing.shapes)
 
 
 def _content(thing: Thing) -> _Content:

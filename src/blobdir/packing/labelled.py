@@ -144,7 +144,7 @@ class Labelled:
             report.problems.append(Problem(code, where, what))
 
         things = list(picture.read(width, height, complain))
-        self._source.mixing.note(picture.path, things)
+        self._source.mixing.note(picture, things)
         for index, thing in enumerate(things):
             for code, text in remarks(thing, width, height) if width and height else ():
                 report.problems.append(Problem(code, picture.where, f"{picture.path}: {text}"))
@@ -282,7 +282,8 @@ def list_labelled(root: str, options: PackOptions) -> Listing:
     files = LabelFiles(root, paths) if not options.labels_from else _elsewhere(options.labels_from, root, given)
     files.images, files.image_root = sorted(sizes), root
     labels = read_labels(chosen(options.labels, files), files, Images(files.images, given=given))
-    source = LabelSource(labels, Classes({category.name: category for category in labels.categories}))
+    classes = Classes({category.name: category for category in labels.categories})
+    source = LabelSource(labels, classes, mixing=Mixing(labels.pictures))
     listing.labelled = source
     _take(listing, source, sizes, options)
     source.mixed = mixed_tags(labels.pictures)

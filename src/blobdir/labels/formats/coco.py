@@ -14,7 +14,16 @@ from blobdir.jsontext import read_json
 from blobdir.labels.claims import Meaning, contradicted
 from blobdir.labels.files import END_BYTES
 from blobdir.labels.foreign import is_datumaro
-from blobdir.labels.formats.cocoobjects import Raw, Reader, attributes_of, category_of, is_caption, merged, place_of
+from blobdir.labels.formats.cocoobjects import (
+    Raw,
+    Reader,
+    Said,
+    attributes_of,
+    category_of,
+    is_caption,
+    merged,
+    place_of,
+)
 from blobdir.labels.model import Category, LabelError, Labels, Picture, brief, ident_of, without_nan
 from blobdir.labels.saidsplits import Closer, Meant, column_of_splits, columns_of
 from blobdir.labels.sizes import differ, stated, together
@@ -22,7 +31,7 @@ from blobdir.labels.splitnames import folder_of_labels, is_called_like_a_split, 
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Hashable, Iterator
 
     from blobdir.labels.files import LabelFiles
     from blobdir.labels.finding import Found, Images
@@ -67,7 +76,12 @@ def read(files: LabelFiles, images: Images) -> Labels:
     classes = _Classes(labels)
     readers = [_Split(labels, images, split, classes, values) for split, values in splits.items()]
     meanings = [one for reader in readers for one in reader.place()]
-    wrong = {meanings[i].where: text for i, text in contradicted(meanings, files, images).items()}
+    said = Said(value for some in splits.values() for value in some)
+
+    def says(i: int) -> Collection[Hashable]:
+        return said.of(meanings[i].where)
+
+    wrong = {meanings[i].where: text for i, text in contradicted(meanings, files, images, says).items()}
     for reader in readers:
         reader.read(wrong)
     labels.problems = list(dict.fromkeys(labels.problems))  # categories are those of each part of a file

@@ -21,7 +21,7 @@ from blobdir.labels.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Hashable, Iterable, Iterator
 
     from blobdir.labels.model import Complain, Shape
     from blobdir.labels.sizes import Size
@@ -333,3 +333,40 @@ def _pose(raw: Any, category: Category) -> Pose | None:
         if seen:
             found[name] = (x, y, seen > 1)
     return Pose(found) if found else None
+
+
+class Said:
+    """What files say of images before their objects are read, to compare it with what another file says."""
+
+    def __init__(self, values: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        self._values: dict[str, list[dict[str, Any]]] = {}
+        for path, value in values:
+            self._values.setdefault(path, []).append(value)
+        self._known: dict[str, dict[str, list[Hashable]]] = {}
+
+    def of(self, where: str) -> list[Hashable]:
+        """The objects of the image at a place, each as its class and box, or what there is besides."""
+        path, _, place = where.rpartition(": ")
+        if path not in self._known:
+            self._known[path] = {}
+            for value in self._values[path]:
+                self._note(path, value)
+        return self._known[path].get(place, [])
+
+    def _note(self, path: str, value: dict[str, Any]) -> None:
+        names = {ident_of(one.get("id")): one.get("name") for one in value["categories"] if isinstance(one, dict)}
+        entries = enumerate(value["images"])
+        places = {ident_of(raw.get("id")): f"images[{i}]" for i, raw in entries if isinstance(raw, dict)}
+        for raw in value["annotations"]:
+            ident = ident_of(raw.get("image_id")) if isinstance(raw, dict) else None
+            if ident in places and ident is not None and not is_caption(raw):
+                name = str(names.get(ident_of(raw.get("category_id"))))
+                shape = raw.get("bbox") or raw.get("segmentation") or raw.get("keypoints")
+                self._known[path].setdefault(places[ident], []).append((name, _plain(shape)))
+
+
+def _plain(shape: Any) -> Hashable:
+    """A shape as it can be compared: ``1.0`` is ``1``."""
+    if isinstance(shape, list):
+        return tuple(map(_plain, shape))
+    return shape if isinstance(shape, float | int) else str(shape)
