@@ -196,7 +196,12 @@ def test_messages_show_the_name_of_a_database_and_no_secret(tmp_path, capsys):
     assert without_secrets("lmdb:/a: s3://b/c?sig=x&db=y") == "lmdb:/a: s3://b/c?…"
 
 
-FINE = {"description": "\u00a0\u3000\U0001f469\u200d\U0001f469", "tags": [], "size": {"height": 6, "width": 8}, "objects": []}
+FINE = {
+    "description": "\u00a0\u3000\U0001f469\u200d\U0001f469",
+    "tags": [],
+    "size": {"height": 6, "width": 8},
+    "objects": [],
+}
 TEXT = json.dumps(FINE, ensure_ascii=False)
 ANNOTATIONS = {
     "spaces": (TEXT.encode(), ""),
