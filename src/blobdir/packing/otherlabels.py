@@ -48,8 +48,8 @@ def why_no_image(name: str, head: bytes) -> str:
     if not is_image(head):
         return f"isn't named like an image: {IMAGE_NAMES}"
     extension = splitext(name)[1].lower()
-    called = f"called {extension}" if extension else "without an extension"
-    return f"is an image, and the format knows none {'that are ' if extension else ''}{called}: {IMAGE_NAMES}"
+    called = f"of images that are called {extension}" if extension else "of images without an extension"
+    return f"is an image, and the format knows none {called}: {IMAGE_NAMES}"
 
 
 class Unpacked:
