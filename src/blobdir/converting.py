@@ -26,11 +26,14 @@ from blobdir.labels.writers.model import SEVERAL_BOXES, Item, Plan, kept_of
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.packing.locking import unmixed
 from blobdir.packing.newfolder import NewFolder
+from blobdir.packing.otherlabels import why_no_image
 from blobdir.packing.report import Problem
 from blobdir.packing.unmatched import unmatched, why_unused
 from blobdir.sources import LocalStorage, open_storage
 from blobdir.stores import STORES
 from blobdir.stores.writing import Storing
+from blobdir.tarwriting.lmdbs import LOOK_BYTES
+from blobdir.tarwriting.members import is_image
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -214,8 +217,8 @@ def convert(
                 folder.clear()
                 converting.run(folder.made)
                 settled("nothing was made; try again")
-            except BaseException:
-                folder.discard()
+            except BaseException as error:
+                folder.discard(error)
                 raise
             folder.publish()
     converting.report.seconds = time.perf_counter() - began
@@ -242,13 +245,12 @@ class _Converting:
         self.report = ConvertReport()
         self._tree, self._options, self._progress = tree, options, progress
         self._view: ProjectView[DatasetView] = ProjectView(tree)
-        self._names = list(options.datasets) or list(self._view)
         self._done = 0
         self._kinds: dict[str, Kind] = {}
 
     def run(self, work: Made) -> None:
         """Write everything into a folder."""
-        datasets = [self._view.chosen(name) for name in self._names]
+        datasets = self._view.all_chosen(self._options.datasets or self._view)
         for name in self._options.val:
             self._view.chosen(name)  # an error where there is none
         for defect in () if self._options.datasets else self._view.unseen():
@@ -301,6 +303,7 @@ class _Converting:
         report = self.report
         report.images, report.annotations, report.files = storing.images, storing.annotations, storing.files
         for one in datasets:
+            self._name_left_out(one)
             self._name_unused(one, one.names)
 
     def _shapes_used(self, datasets: list[DatasetView], kind: str) -> set[str]:
@@ -317,6 +320,7 @@ class _Converting:
 
     def _write_dataset(self, work: Made, dataset: DatasetView, writer: Writer, total: int) -> None:
         names = dataset.names
+        self._name_left_out(dataset)
         self._name_unused(dataset, names)
         for first in range(0, len(names), _AT_ONCE):
             part = names[first : first + _AT_ONCE]
@@ -335,6 +339,16 @@ class _Converting:
             self._done += len(part)
             if self._progress:
                 self._progress("converting", self._done, total)
+
+    def _name_left_out(self, dataset: DatasetView) -> None:
+        """Name files in ``img/`` that aren't called like images, which costs those that are some, as `pack` does."""
+        for name, row in dataset.no_images():
+            head = b""
+            with suppress(OSError, BlobdirError):  # a link that leads nowhere
+                head = self._tree.read(row, 0, LOOK_BYTES)
+            code = "name" if is_image(head) else "not-an-image-name"
+            path = f"{dataset.path}/{layout.ITEMS}/{name}"
+            self._problem(code, path, f"isn't in the result: {why_no_image(name, head)}")
 
     def _name_unused(self, dataset: DatasetView, names: list[str]) -> None:
         """Name annotations that no image uses: what they say isn't in the result."""
@@ -475,9 +489,7 @@ class _Converting:
         """Images that are in memory together."""
         batch: list[str] = []
         size = 0
-        for name in names:
-            row = self._tree.find(f"{layout.join(dataset.path, layout.ITEMS)}/{name}")
-            known = int(self._tree.index.size[row])
+        for name, known in zip(names, dataset.sizes(names), strict=True):
             batch.append(name)
             size += known if known >= 0 else _UNKNOWN_BYTES
             if size > _MOST_BYTES:
@@ -490,7 +502,11 @@ class _Converting:
         storage = self._tree.storage
         for name, place in places.items():
             path = f"{layout.join(dataset.path, layout.ITEMS)}/{name}"
-            row = self._tree.find(path)
+            try:
+                row = self._tree.find(path)
+            except (OSError, BlobdirError) as error:  # it's a link that leads nowhere
+                self._problem("unreadable", f"{dataset.name}/{name}", f"can't be linked: {error}")
+                continue
             if not isinstance(storage, LocalStorage) or int(self._tree.index.source[row]) != LOOSE:
                 raise UsageError(
                     f"{dataset.name}/{name}: is no file on this machine that a link could lead to; mount the project "

@@ -25,7 +25,7 @@ from blobdir.errors import (
     ReadOnlyError,
     UsageError,
 )
-from blobdir.filenames import is_image_name
+from blobdir.filenames import is_image_name, is_left_anywhere
 from blobdir.index import BROKEN, DIRECTORY, LINK, LOOSE
 from blobdir.opening import OpenOptions, open_tree
 from blobdir.sources.storage import UNCHANGEABLE, on_this_machine
@@ -195,6 +195,11 @@ class ProjectView(Mapping[str, D_co]):
             raise no_dataset(name, self)
         return self[name]
 
+    def all_chosen(self, names: Iterable[str]) -> list[D_co]:
+        """The datasets that somebody has asked for, each once, in their order; by any of its names, once or more."""
+        found = {(dataset := self.chosen(name)).path: dataset for name in names}
+        return list(found.values())
+
     def _check_seen(self, name: str) -> None:
         """Raise IncompleteListingError where a dataset that isn't seen may be there."""
         if why := self.why_unseen(name):
@@ -353,6 +358,37 @@ class DatasetView:
         """Bytes of many images, in the order of `names`; neighbours in a blob are read together."""
         prefix = self._images + "/"
         return self._tree.read_many(self._tree.find_many([prefix + name for name in names]))
+
+    def sizes(self, names: Sequence[str]) -> list[int]:
+        """Bytes of images; -1 where that isn't known, as of links that lead nowhere, which reading them says."""
+        prefix = self._images + "/"
+        paths = [prefix + name for name in names]
+        try:
+            rows = self._tree.find_many(paths)
+        except (OSError, BlobdirError):  # one of them, so that each is tried
+            return [self._size(path) for path in paths]
+        found: list[int] = self._tree.index.size[rows].tolist()
+        return found
+
+    def _size(self, path: str) -> int:
+        try:
+            return int(self._tree.index.size[self._tree.find(path)])
+        except (OSError, BlobdirError):
+            return -1
+
+    def no_images(self) -> Iterator[tuple[str, int]]:
+        """Name and row of each plain file beside the images that isn't called like one; but what nobody put there."""
+        try:
+            root = self._tree.find(self._images)
+        except NotFoundError:
+            return
+        for prefix, folder in self._folders(root):
+            rows = self._tree.children(folder)
+            sources = self._tree.index.source[rows.start : rows.stop]
+            for row in (np.flatnonzero((sources < BROKEN) & (sources != DIRECTORY)) + rows.start).tolist():
+                name = self._tree.path(row).rpartition("/")[2]
+                if not is_image_name(name) and not is_left_anywhere(name):
+                    yield prefix + name, row
 
     def annotation(self, name: str) -> dict[str, Any]:
         """Annotation of an image: ``ann/<name>.json``, or by its legacy name ``ann/<stem>.json``.

@@ -6,19 +6,25 @@ A process of its own runs this, which has to start quickly: it needs the standar
 from __future__ import annotations
 
 import os
+import unicodedata
 from array import array
 from dataclasses import dataclass, field
 from posixpath import splitext
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from blobdir.filenames import IMAGE_NAMES, is_image_name, is_junk
-from blobdir.tarwriting.lmdbs import LOOK_BYTES, Address, Store
+from blobdir.tarwriting.lmdbs import LOOK_BYTES, MARK, Store, marked
 from blobdir.tarwriting.members import is_image
 
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+_BMP: Final = b"BM"
+"""Of a text, too: one that begins so, and nothing else in it is binary."""
 _EXTENSIONS: Final = (
     (b"\xff\xd8\xff", ".jpg"),
     (b"\x89PNG\r\n\x1a\n", ".png"),
-    (b"BM", ".bmp"),
+    (_BMP, ".bmp"),
     (b"II*\0", ".tiff"),
     (b"MM\0*", ".tiff"),
     (b"II+\0", ".tiff"),
@@ -28,9 +34,9 @@ _EXTENSIONS: Final = (
 """Of the formats that the SDK knows by their names; WebP is another case."""
 META: Final = b"meta.json"
 _LABEL: Final = b".json"
-_JSON: Final = "JSON"
 _MOST_BYTES: Final = 1 << 30
 """Of an annotation."""
+_UNUSED: Final = "annotations that no image uses"
 _EMPTY: Final = "empty"
 _UNKNOWN: Final = "bytes of no known kind"
 HIDDEN: Final = "hidden by their names"
@@ -51,9 +57,11 @@ class Values:
     others : dict
         Of what isn't packed: the kind -> the first key, and how many there are.
     databases : list of str
-        Where there is no image: names of databases in the store.
-    meta : bytes
+        Names of databases in the store, which nobody has looked into.
+    meta : bytes or None
         What may be a project's ``meta.json``.
+    datasets : list of str or None
+        Those of a store that ``blobdir convert`` has written; None: it's somebody else's.
     """
 
     stamp: int
@@ -63,7 +71,8 @@ class Values:
     sizes: array[int] = field(default_factory=lambda: array("q"))
     others: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     databases: list[str] = field(default_factory=list)
-    meta: bytes = b""
+    meta: bytes | None = None
+    datasets: list[str] | None = None
 
     def other(self, kind: str, key: bytes) -> None:
         """Count what isn't packed."""
@@ -75,58 +84,69 @@ def read_values(address: str) -> Values:
     """Look at all values of a store."""
     keys: list[bytes] = []
     names = bytearray()
-    annotations: dict[bytes, bool] = {}  # whether an image has it
+    labels: dict[bytes, str] = {}  # and what they are, if no image uses them
     with Store(address) as store:
-        found = Values(store.stamp)
+        found = Values(store.stamp, databases=store.databases(), datasets=marked(store.get(MARK) or b""))
         for key, value in store:
-            name, kind = _name_of(key, bytes(value[:LOOK_BYTES]))
+            name, kind = _name_of(key, bytes(value[:LOOK_BYTES]), is_ours=found.datasets is not None)
             if not kind:
                 keys.append(key)
                 names += os.fsencode(name) + b"\0"
                 found.sizes.append(len(value))
-            elif kind == _JSON and len(value) <= _MOST_BYTES and key == META:
+            elif len(value) > _MOST_BYTES:
+                found.other(kind, key)
+            elif key == META:
                 found.meta = bytes(value)
-            elif kind == _JSON and _may_be_annotation(key, value):
-                annotations[key] = False
+            elif key == MARK and found.datasets is not None:
+                continue
+            elif key.endswith(_LABEL) and b"\0" not in key:
+                labels[key] = _UNUSED if _says_annotation(value) else kind
             else:
                 found.other(kind, key)
-        if not found.sizes and not Address.of(address).db:
-            found.databases = store.databases()
-    found.labels = _pair(keys, annotations)
-    for key in [key for key, is_used in annotations.items() if not is_used]:
-        found.other("annotations that no image uses", key)
-    found.keys, found.names = b"".join(key + b"\0" for key in keys), bytes(names)
+    own = _pair(keys, labels, by_stem=found.datasets is None)
+    used = set(own)
+    for key, kind in labels.items():
+        if key not in used:
+            found.other(kind, key)
+    found.keys, found.names, found.labels = _joined(keys), bytes(names), _joined(own)
     return found
 
 
-def _pair(keys: list[bytes], annotations: dict[bytes, bool]) -> bytes:
-    """The key of each image's annotation, or nothing, each followed by a NUL: by its whole key, else by its stem."""
-    labels = bytearray()
+def _joined(texts: list[bytes]) -> bytes:
+    return b"".join(text + b"\0" for text in texts)
+
+
+def _pair(keys: list[bytes], labels: Container[bytes], *, by_stem: bool) -> list[bytes]:
+    """The key of each image's annotation, or nothing: as in ``ann/``, by its whole key, else by its stem.
+
+    Whatever the value is: whether it's an annotation is asked where the image can be named. Images of one stem have
+    one, as for the SDK, but not that of an image that is called so as a whole.
+    """
+    whole = set(keys) if by_stem else set()
+    found: list[bytes] = []
     for key in keys:
-        label = key + _LABEL
-        if label not in annotations:
-            label = splitext(key)[0] + _LABEL
-        if annotations.get(label) is False:
-            annotations[label] = True
-            labels += label
-        labels += b"\0"
-    return bytes(labels)
+        label, stem = key + _LABEL, splitext(key)[0]
+        if label not in labels and by_stem and stem not in whole:
+            label = stem + _LABEL
+        found.append(label if label in labels else b"")
+    return found
 
 
-def _may_be_annotation(key: bytes, value: memoryview) -> bool:
-    if not key.endswith(_LABEL) or b"\0" in key or len(value) > _MOST_BYTES:
-        return False
+def _says_annotation(value: memoryview) -> bool:
     text = bytes(value)
     return b'"objects"' in text and b'"size"' in text
 
 
-def _name_of(key: bytes, head: bytes) -> tuple[str, str]:
-    """What the image of a key is called; or of which kind it is, if it's none that can be packed."""
+def _name_of(key: bytes, head: bytes, *, is_ours: bool) -> tuple[str, str]:
+    """What the image of a key is called; or of which kind it is, if it's none that can be packed.
+
+    In a store that `is_ours`, what is called like an image is one of a project, whatever it holds.
+    """
     name = os.fsdecode(key).rpartition("/")[2]
     is_called_so = is_image_name(name)
-    if not is_image(head):
+    if not is_image(head) or (not is_called_so and head.startswith(_BMP) and is_text(head)):
         kind = _kind_of(head)
-        if not is_called_so or kind not in (_EMPTY, _UNKNOWN):
+        if not is_called_so or (kind not in (_EMPTY, _UNKNOWN) and not is_ours):
             return "", kind
     if not is_called_so:
         extension = extension_of(head)
@@ -159,7 +179,14 @@ def _kind_of(head: bytes) -> str:
         return "pickles, which are never unpickled"
     if head.startswith(b"\x93NUMPY"):
         return "NumPy arrays"
-    text = head.decode("utf-8", "ignore")
-    if len(text.encode()) < len(head) - 3 or not all(c.isprintable() or c in "\t\r\n" for c in text):  # cut in one
+    if not is_text(head):
         return _UNKNOWN
-    return _JSON if text.lstrip()[:1] in ("{", "[") else "texts"
+    return "JSON" if head.decode("utf-8", "ignore").lstrip("\ufeff \t\r\n")[:1] in ("{", "[") else "texts"
+
+
+def is_text(head: bytes) -> bool:
+    """Whether bytes are the beginning of a text in UTF-8, which may be cut off in a character."""
+    text = head.decode("utf-8", "ignore")
+    if len(text.encode()) < len(head) - 3:
+        return False
+    return all(c in "\t\r\n" or unicodedata.category(c) not in ("Cc", "Cn") for c in text)

@@ -27,6 +27,7 @@ from blobdir.errors import BusyError, DataError, NotAProjectError, SourceChanged
 from blobdir.lmdbvalues import read_values
 from blobdir.packing import PackOptions, lmdbs, pack
 from blobdir.packing import source as sources
+from blobdir.sources.secrecy import without_secrets
 from blobdir.tarwriting.lmdbs import Store
 from blobdir.verifying import verify
 
@@ -131,7 +132,7 @@ def test_annotations_in_a_store_are_the_images_if_they_are_annotations(tmp_path)
     values |= {b"sub/b": picture(2), b"sub/b.json": json.dumps(fine | {"size": 7}).encode()}
     values |= {b"c.json": json.dumps(fine).encode(), b"d.png": picture(3), b"meta.json": b'{"classes": 3}'}
     report = pack(fill(tmp_path / "s", values), tmp_path / "out")
-    assert report.counts() == {"annotation": 1, "name": 2}
+    assert report.counts() == {"annotation": 1, "name": 1, "meta": 1}
     assert {p.path for p in report.problems} == {"sub/b", "c.json", "meta.json"}
     assert set(images_of(tmp_path / "out")) == {("s", "a.png"), ("s", "d.png"), ("sub", "b.png")}
     assert (tmp_path / "out/s/ann/a.png.json").read_bytes() == values[b"a.png.json"]
@@ -163,11 +164,87 @@ def test_a_database_in_a_store_is_named(tmp_path):
     pack(f"lmdb:{tmp_path}/s?db=val", tmp_path / "out")
     assert images_of(tmp_path / "out") == {("val", "0.png"): picture(2)}
     fill(tmp_path / "s", {b"1": picture(3)})
-    pack(f"lmdb:{tmp_path}/s", tmp_path / "main")
+    report = pack(f"lmdb:{tmp_path}/s", tmp_path / "main")
+    assert [(p.code, p.path) for p in report.problems] == [("database", "train"), ("database", "val")]
+    assert not report.complete and f"lmdb:{tmp_path}/s?db=val" in report.problems[1].message
     assert images_of(tmp_path / "main") == {("s", "1.png"): picture(3)}
     fill(tmp_path / "doubled", {b"0": b"x"}, db=b"d", dupsort=True)
     with pytest.raises(UsageError, match="several values"):
         pack(f"lmdb:{tmp_path}/doubled?db=d", tmp_path / "never")
+
+
+def test_which_values_are_databases_lmdb_says(tmp_path, monkeypatch):
+    monkeypatch.setattr("blobdir.tarwriting.lmdbs._SUBS", 2)
+    alike = picture(1)[:48]
+    for i in range(7):
+        fill(tmp_path / "s", {}, db=b"db%d" % i)
+    fill(tmp_path / "s", {b"%d.png" % i: alike for i in range(5)} | {b"db1\0a.png": alike, b"x.png": picture(2)})
+    found = read_values(f"lmdb:{tmp_path}/s")
+    assert found.databases == [f"db{i}" for i in range(7)]
+    assert found.keys == b"".join(b"%d.png\0" % i for i in range(5)) + b"x.png\0"
+    assert sum(count for _, count in found.others.values()) == 1
+
+
+def test_messages_show_the_name_of_a_database_and_no_secret(tmp_path, capsys):
+    fill(tmp_path / "s", {b"0": picture(1)}, db=b"te st")
+    assert run(["pack", f"lmdb:{tmp_path}/s", str(tmp_path / "out")]) == 2
+    assert "?db=te st" in capsys.readouterr().err
+    assert run(["pack", f"lmdb:{tmp_path}/s?db=", str(tmp_path / "out")]) == 2
+    assert "?db=NAME" in capsys.readouterr().err
+    assert run(["pack", f"lmdb:{tmp_path}/s?foo=1", str(tmp_path / "out")]) == 3
+    assert "s?foo=1" in capsys.readouterr().err
+    assert without_secrets("lmdb:/a: s3://b/c?sig=x&db=y") == "lmdb:/a: s3://b/c?…"
+
+
+FINE = {
+    "description": "\u00a0\u3000\U0001f469\u200d\U0001f469",
+    "tags": [],
+    "size": {"height": 6, "width": 8},
+    "objects": [],
+}
+TEXT = json.dumps(FINE, ensure_ascii=False)
+ANNOTATIONS = {
+    "spaces": (TEXT.encode(), ""),
+    "bom": (TEXT.encode("utf-8-sig"), ""),
+    "utf-16": (TEXT.encode("utf-16"), ""),
+    "escapes": (json.dumps(FINE).replace("objects", "\\u006fbjects").encode(), ""),
+    "no size": (b'{"tags": []}', "no size"),
+    "cut": (b'{"objects": [', "cut off"),
+    "empty": (b"", "is empty"),
+    "latin": ('{"description": "\u00e9"}'.encode("latin-1"), "isn't UTF-8"),
+    "binary": (b"\x07\0\x99", "isn't"),
+}
+
+
+@pytest.mark.parametrize("key", ["a.png", "a"])
+def test_an_annotation_is_as_it_was_or_named_by_its_image(tmp_path, key):
+    values = {f"{kind}/{key}".encode(): picture(i) for i, kind in enumerate(ANNOTATIONS)}
+    values |= {f"{kind}/a.json".encode(): data for kind, (data, _) in ANNOTATIONS.items()}
+    report = pack(fill(tmp_path / "s", values), tmp_path / "out")
+    named = {problem.path: problem for problem in report.problems}
+    for kind, (data, fault) in ANNOTATIONS.items():
+        if fault:
+            assert fault in named[f"{kind}/{key}"].message and named[f"{kind}/{key}"].code == "annotation"
+        else:
+            assert (tmp_path / "out" / kind / "ann/a.png.json").read_bytes() == data
+    assert len(named) == 5 and not report.complete
+
+
+def test_images_of_one_stem_have_its_annotation_but_not_that_of_another_image(tmp_path):
+    text = {key: json.dumps(FINE | {"description": key}).encode() for key in ("a", "b")}
+    values = {b"a.jpg": picture(1, "JPEG"), b"a.png": picture(2), b"a.json": text["a"]}
+    values |= {b"b": picture(3), b"b.jpg": picture(4, "JPEG"), b"b.json": text["b"]}
+    pack(fill(tmp_path / "s", values), tmp_path / "out")
+    made = blobdir.open_project(tmp_path / "out")["s"]
+    said = {name: made.annotation(name)["description"] for name in made.names}
+    assert said == {"a.jpg": "a", "a.png": "a", "b.png": "b", "b.jpg": ""}
+
+
+def test_a_text_that_begins_as_a_bmp_is_a_text(tmp_path):
+    source = fill(tmp_path / "s", {b"cars": b"BMW, Audi", b"x": picture(1, "BMP")})
+    report = pack(source, tmp_path / "out")
+    assert set(images_of(tmp_path / "out")) == {("s", "x.bmp")}
+    assert [problem.path for problem in report.problems] == ["cars"]
 
 
 def cut(path, size):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -13,7 +14,9 @@ import sys
 import tarfile
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import fsspec
 import lmdb
@@ -31,10 +34,14 @@ from blobdir.cli.app import run
 from blobdir.converting import ConvertOptions, convert
 from blobdir.errors import BusyError, PackError, SourceChangedError, UsageError
 from blobdir.moving import push
+from blobdir.moving.fetchplan import choose_datasets
 from blobdir.offsets.names import unkeyed
 from blobdir.packing import add_blob_file, pack
 from blobdir.packing.newfolder import NewFolder
 from blobdir.stores import STORES
+from blobdir.stores.lmdb import LmdbWriter
+from blobdir.stores.model import Sample, StorePlan
+from blobdir.tarwriting.lmdbs import MARK
 from blobdir.verifying import verify
 
 META = {
@@ -100,8 +107,9 @@ def of_lmdb(folder):
     with lmdb.open(str(folder), readonly=True, lock=False) as env, env.begin() as txn:
         pairs = dict(txn.cursor())
     pairs.pop(b"meta.json", None)
-    images = {key: value for key, value in pairs.items() if key + b".json" in pairs or not key.endswith(b".json")}
-    assert all(key in images or key.removesuffix(b".json") in images for key in pairs)
+    pairs.pop(MARK)
+    labels = {key for key in pairs if key.endswith(b".json") and key[:-5] in pairs}
+    images = {key: value for key, value in pairs.items() if key not in labels}
     found = {}
     for key, value in images.items():
         dataset, _, name = key.decode().rpartition("/")
@@ -252,6 +260,141 @@ def test_a_key_of_two_images_in_lmdb_is_named_and_neither_is_lost(tmp_path):
     assert set(of_lmdb(tmp_path / "o")) == {("t", "c.png"), ("t/a", "b.png")}
     assert convert(tmp_path / "p", tmp_path / "q", ConvertOptions("parquet")).complete
     assert of_parquet(tmp_path / "q") == expected
+
+
+CLASHES = {
+    "first": ({("t", "a/b.png"): None, ("t/datasets/a", "b.png"): label("of t/a")}, 1),
+    "second": ({("t", "a/b.png"): label("of t"), ("t/datasets/a", "b.png"): None}, 1),
+    "both": ({("t", "a/b.png"): label("of t"), ("t/datasets/a", "b.png"): label("of t/a")}, 1),
+    "an annotation's": ({("t", "a.png"): None, ("t", "a.png.json.png"): label("fine")}, 2),
+}
+
+
+def regular_in_folders(root, images):
+    for dataset, name in images:
+        for folder in ("img", "ann"):
+            (root / dataset / folder / name).parent.mkdir(parents=True, exist_ok=True)
+    return regular(root, images)
+
+
+@pytest.mark.parametrize("to", READ)
+@pytest.mark.parametrize("kind", CLASHES)
+def test_an_annotation_is_written_with_its_image_or_not_at_all(tmp_path, kind, to):
+    labels, count = CLASHES[kind]
+    images = {key: (picture(i), text) for i, (key, text) in enumerate(labels.items())}
+    expected = content_of(regular_in_folders(tmp_path / "r", images))
+    report = convert(tmp_path / "r", tmp_path / "o", ConvertOptions(to))
+    shown = list((of_webdataset if to == "webdataset" else READ[to])(tmp_path / "o").values())
+    assert all(pair in expected.values() for pair in shown)
+    assert report.images == len(shown) == (count if to == "lmdb" else 2)
+    assert report.annotations == sum(text is not None for _, text in shown)
+    assert report.complete == (len(shown) == 2)
+
+
+@pytest.mark.parametrize("first", ["a.png", "a.png.json"])
+def test_an_image_that_is_called_like_an_annotation_in_lmdb_is_refused_or_the_other_is(tmp_path, first):
+    names = [first, *({"a.png", "a.png.json"} - {first})]
+    wrong: list[str] = []
+    with NewFolder(tmp_path / "o", ".converting") as folder:
+        plan = StorePlan(folder.made, lambda _, path, __: wrong.append(path), b"", ["t"], 9, 0, 0)
+        with closing(LmdbWriter(plan)) as writer:
+            writer.begin("t", "t", names)
+            for name in names:
+                writer.add([Sample(name, name.encode(), None)])
+            writer.finish()
+        folder.publish()
+    assert of_lmdb(tmp_path / "o") == {("t", first): (first.encode(), None)}
+    assert wrong == [f"t/{names[1]}"] and plan.images == 1
+
+
+@pytest.mark.parametrize("is_annotated", [True, False])
+def test_datasets_come_back_of_lmdb_as_they_were(tmp_path, is_annotated):
+    names = [("t", "a.png"), ("t/datasets/hard", "b.png"), ("t/datasets/hard/datasets/x", "a.png"), ("u", "sub/c.png")]
+    images = {key: (picture(i), label("") if is_annotated else None) for i, key in enumerate(names)}
+    convert(regular_in_folders(tmp_path / "r", images), tmp_path / "o", ConvertOptions("lmdb"))
+    report = pack(f"lmdb:{tmp_path}/o", tmp_path / "back")
+    assert {key: data for key, (data, _) in content_of(tmp_path / "back").items()} == {
+        ("t", "a.png"): picture(0),
+        ("t/hard", "b.png"): picture(1),
+        ("t/hard/x", "a.png"): picture(2),
+        ("u", "sub_c.png"): picture(3),
+    }
+    assert [(problem.code, problem.path) for problem in report.problems] == [("renamed", "u/sub/c.png")]
+    opened = blobdir.open_project(tmp_path / "back")
+    tags = [tag["name"] for one in opened.values() for name in one.names for tag in one.annotation(name)["tags"]]
+    assert tags == ["ripe"] * 4 * is_annotated
+
+
+def test_what_a_project_calls_an_image_comes_back_of_lmdb(tmp_path):
+    images = {("t", f"{i}.png"): (data, label("")) for i, data in enumerate((b"", b"a text", b"{}", b"\x80\4]"))}
+    convert(regular(tmp_path / "r", images), tmp_path / "o", ConvertOptions("lmdb"))
+    pack(f"lmdb:{tmp_path}/o", tmp_path / "back")
+    assert content_of(tmp_path / "back") == images
+
+
+FORMATS = [*STORES, "coco", "yolo", "voc"]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_dataset_that_is_named_twice_comes_once(tmp_path, project, to):
+    asked = ("train/hard", "train/datasets/hard", "train/hard")
+    report = convert(project, tmp_path / "o", ConvertOptions(to, datasets=asked))
+    assert report.images == 1 and not [problem for problem in report.problems if problem.costs]
+
+
+def test_a_dataset_that_is_named_twice_is_fetched_once():
+    assert choose_datasets(["t/datasets/a", "u"], ["t/a", "u", "t/datasets/a"]) == ["t/datasets/a", "u"]
+
+
+@pytest.mark.parametrize("target", ["nowhere.png", "/etc/hostname"])
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_link_that_leads_nowhere_costs_what_it_stands_for(tmp_path, to, target):
+    images = {("t", f"{name}.png"): (picture(i), label(name)) for i, name in enumerate("abc")}
+    folder = regular(tmp_path / "r", images) / "t"
+    for path in ("img/b.png", "ann/c.png.json"):
+        (folder / path).unlink()
+        (folder / path).symlink_to(target)
+    assert run(["convert", str(tmp_path / "r"), str(tmp_path / "o"), "--to", to, "-q"]) == 7
+    if to in STORES:
+        expected = {("t", "a.png"): images["t", "a.png"], ("t", "c.png"): (picture(2), None)}
+        assert READ[to](tmp_path / "o") == expected
+    else:
+        assert sorted(path.name[-5:] for path in (tmp_path / "o").rglob("*.png")) == ["a.png", "c.png"]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_images_that_are_not_called_so_are_named(tmp_path, to):
+    folder = regular(tmp_path / "r", {("t", "a.png"): (picture(1), label(""))}) / "t" / "img"
+    (folder / "notes.txt").write_text("notes")
+    (folder / ".hidden").write_bytes(picture(2))
+    assert convert(tmp_path / "r", tmp_path / "fine", ConvertOptions(to)).complete
+    (folder / "noext").write_bytes(picture(2))
+    (folder / "x.gif").write_bytes(picture(3, "GIF"))
+    report = convert(tmp_path / "r", tmp_path / "o", ConvertOptions(to))
+    assert {problem.path for problem in report.problems if problem.costs} == {"t/img/noext", "t/img/x.gif"}
+    assert {problem.path for problem in report.problems if not problem.costs} >= {"t/img/notes.txt"}
+
+
+@pytest.mark.parametrize("to", STORES)
+def test_a_disk_that_is_full_is_said_to_be_so_with_the_room_of_that_time(tmp_path, project, monkeypatch, to):
+    room = SimpleNamespace(f_bavail=3, f_frsize=1, f_files=9, f_favail=9)
+
+    def full(*_, **__):
+        monkeypatch.setattr(os, "statvfs", lambda _: room)
+        if to == "lmdb":
+            raise lmdb.Error("mdb_txn_commit: " + os.strerror(errno.EIO))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x")
+
+    def discard(self, error, *, really=NewFolder.discard):
+        really(self, error)
+        room.f_bavail = 1000
+
+    place = {"lmdb": "lmdb._put", "webdataset": "webdataset.TarOutput", "parquet": "parquet.ParquetWriter._begin_file"}
+    monkeypatch.setattr(f"blobdir.stores.{place[to]}", full)
+    monkeypatch.setattr(NewFolder, "discard", discard)
+    with pytest.raises(PackError, match=r"No space left on device.*\(3 are free\); make room"):
+        convert(project, tmp_path / "o", ConvertOptions(to))
+    assert not list(tmp_path.glob("o*"))
 
 
 def test_an_annotation_that_has_no_place_in_a_sample_is_named(tmp_path):

@@ -85,15 +85,7 @@ def chosen_images(project: Project, choice: Choice) -> list[Chosen]:
 
 
 def _datasets(project: Project, choice: Choice) -> Iterator[Dataset]:
-    if not choice.datasets:
-        yield from project.values()
-        return
-    done = set()
-    for name in choice.datasets:
-        dataset = project.chosen(name)
-        if dataset.path not in done:
-            done.add(dataset.path)
-            yield dataset
+    yield from project.all_chosen(choice.datasets) if choice.datasets else project.values()
 
 
 def _rank(image: Chosen, seed: int) -> tuple[bytes, str]:

@@ -195,7 +195,7 @@ def choose_datasets(datasets: Sequence[str], typed: Iterable[str]) -> list[str]:
         if len(meant) > 1:
             raise UsageError(f"{name}: could be each of {' and '.join(meant)}; give the path")
         chosen += meant
-    return chosen
+    return list(dict.fromkeys(chosen))
 
 
 def _with_parents(path: str) -> Iterable[str]:

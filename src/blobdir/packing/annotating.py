@@ -272,7 +272,9 @@ def _given_annotation(
     """What a list says, with the tags that it says besides; nothing where that can't be had, which is reported."""
     what = given if isinstance(given, str) else "its annotation"
     try:
-        data = label or (given if isinstance(given, dict) else read_whole(os.path.join(listing.root, given)))
+        data = label if label is not None else given
+        if isinstance(data, str):
+            data = read_whole(os.path.join(listing.root, data))
         value = check_annotation(data, what)
         if tags:
             value = value | {"tags": [*(value.get("tags") or []), *tag_list(tags)]}

@@ -80,8 +80,8 @@ def create_project(path: str | os.PathLike[str], meta: dict[str, Any] | None = N
             new.clear()
             new.made.fd(layout.BLOB_DIR)
             new.made.write(layout.META, [content])
-        except BaseException:
-            new.discard()
+        except BaseException as error:
+            new.discard(error)
             raise
         new.publish()
 

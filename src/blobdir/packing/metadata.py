@@ -21,6 +21,9 @@ _GRAPHS: Final = {"graph"}
 _TAGS: Final = ("tags", "name", ("value_type", "applicable_type", "target_type"))
 
 
+NOT_CHANGED: Final = "; nothing was changed"
+
+
 def check_meta(data: bytes, name: str = layout.META, *, is_certain: bool = False) -> dict[str, Any]:
     """Content of a ``meta.json``.
 
@@ -40,11 +43,11 @@ def check_meta(data: bytes, name: str = layout.META, *, is_certain: bool = False
     try:
         value = read_certain(data) if is_certain else read_json(data)
     except AnnotationError as error:
-        raise AnnotationError(f"{name}: {error}; nothing was changed") from error
+        raise AnnotationError(f"{name}: {error}{NOT_CHANGED}") from error
     if not isinstance(value, dict):
-        raise AnnotationError(f'{name}: isn\'t {{"classes": […], "tags": […], …}}; nothing was changed')
+        raise AnnotationError(f'{name}: isn\'t {{"classes": […], "tags": […], …}}{NOT_CHANGED}')
     if problems := meta_problems(value):
-        raise AnnotationError(f"{name}: {'; '.join(problems)}; nothing was changed")
+        raise AnnotationError(f"{name}: {'; '.join(problems)}{NOT_CHANGED}")
     return value
 
 

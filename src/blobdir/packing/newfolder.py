@@ -83,7 +83,7 @@ class NewFolder:
         self.work = self.target.with_name(f"{self.target.name}{suffix}")
         self.state = self.work / STATE_DIR / suffix.removeprefix(".")
         self.missing: Callable[[], int] = lambda: 0
-        self._resume, self._again = resume, again
+        self._resume, self._again, self._why = resume, again, ""
         self._fd, self._process = -1, os.getpid()
 
     def check(self) -> None:
@@ -239,8 +239,13 @@ class NewFolder:
                 else:
                     os.unlink(entry.path)
 
-    def discard(self) -> None:
-        """Remove the work folder with all that is in it, but where another program has put something there."""
+    def discard(self, error: BaseException) -> None:
+        """Remove the work folder with all that is in it, but where another program has put something there.
+
+        Why that's done is put in words before: how much room there was is known only as long as it isn't there again.
+        """
+        if isinstance(error, OSError) and not isinstance(error, BlobdirError):
+            self._why = in_words(error, self.target.parent, self.missing())
         if self._fd >= 0 and not self.made.has_foreign:
             shutil.rmtree(self.work, ignore_errors=True)
 
@@ -267,7 +272,8 @@ class NewFolder:
         """Raise it in words, if nobody has put it in words before."""
         if isinstance(error, BlobdirError) or not error.strerror:
             return
-        what = f"{os.fsdecode(error.filename or self.target)}: {in_words(error, self.target.parent, self.missing())}"
+        what = f"{os.fsdecode(error.filename or self.target)}: "
+        what += self._why or in_words(error, self.target.parent, self.missing())
         raise PackError(f"{what}; {left or self._left()}", errno=error.errno) from error
 
     def _close(self) -> None:

@@ -43,6 +43,15 @@ def _head(path: str) -> bytes:
         return b""
 
 
+def why_no_image(name: str, head: bytes) -> str:
+    """Why a file that isn't named like an image is none of a project's, by its name and first bytes."""
+    if not is_image(head):
+        return f"isn't named like an image: {IMAGE_NAMES}"
+    extension = splitext(name)[1].lower()
+    called = f"of images that are called {extension}" if extension else "of images without an extension"
+    return f"is an image, and the format knows none {called}: {IMAGE_NAMES}"
+
+
 class Unpacked:
     """Says of the files of one folder why they aren't packed.
 
@@ -62,10 +71,10 @@ class Unpacked:
         extension = splitext(name)[1].lower()
         self._asked[extension] += 1
         if self._asked[extension] <= _ASKED or extension not in self._last:
-            self._last[extension] = self._look(name, extension)
+            self._last[extension] = self._look(name)
         return self._last[extension]
 
-    def _look(self, name: str, extension: str) -> str:
+    def _look(self, name: str) -> str:
         path = os.path.join(self._folder, name)
         head = _head(path)
         if kind := format_of(path, head):
@@ -75,7 +84,4 @@ class Unpacked:
                 "is an annotation as projects have them: these have meta.json beside their datasets, images in img/, "
                 "and this in ann/"
             )
-        if is_image(head):
-            called = f"of images that are called {extension}" if extension else "of images without an extension"
-            return f"is an image, and the format knows none {called}: {IMAGE_NAMES}"
-        return f"isn't named like an image: {IMAGE_NAMES}"
+        return why_no_image(name, head)

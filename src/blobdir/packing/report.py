@@ -134,7 +134,8 @@ class Problem:
     ----------
     code : str
         ``unreadable``, ``changed``, ``conflict``, ``link``, ``name`` and ``line`` cost an image or a file,
-        ``annotation`` its labels, ``no-size`` the size in its annotation. Of label files, ``label`` costs an object,
+        ``database`` all that is in one of an LMDB store, ``annotation`` its labels, ``no-size`` the size in its
+        annotation. Of label files, ``label`` costs an object,
         ``label-image`` is an image that they name and that isn't there, or an annotation that no image uses,
         ``label-size`` one of another size, ``label-unnamed`` images that they don't name, ``label-lost`` what another
         format has no place for;
@@ -159,6 +160,7 @@ class Problem:
         return self.code in (
             "unreadable",
             "changed",
+            "database",
             "conflict",
             "link",
             "name",

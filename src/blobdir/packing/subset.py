@@ -132,8 +132,8 @@ def subset(
                     blobs = writer.write()
                 _check_made(folder.work, choice, options)
                 check("nothing was made; try again")
-            except BaseException:
-                folder.discard()
+            except BaseException as error:
+                folder.discard(error)
                 raise
             folder.publish()
     counts = {opened[path].name: len(names) for path, names in choice.images.items() if names}

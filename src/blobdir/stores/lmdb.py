@@ -1,20 +1,25 @@
 """An LMDB store: ``train/a.jpg`` is an image, ``train/a.jpg.json`` its annotation, ``meta.json`` the classes.
 
-Values are the bytes as they are. ``blobdir pack lmdb:PATH`` makes a project of it again.
+Values are the bytes as they are. ``blobdir pack lmdb:PATH`` makes a project of it again: `MARK` says that it may, and
+which folders of keys are datasets. An image has two keys, its own and that with ``.json`` behind, whether it has an
+annotation or not: it's written where both are free, in one transaction with the annotation, or not at all.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-from typing import TYPE_CHECKING, Any, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from blobdir.discovery import layout
+from blobdir.durable import in_words
 from blobdir.errors import PackError
 from blobdir.stores.model import StorePlan, StoreWriter
-from blobdir.tarwriting.lmdbs import DATA, library
+from blobdir.tarwriting.lmdbs import DATA, MARK, dataset_of, library, mark_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from blobdir.stores.model import Sample
 
@@ -22,6 +27,10 @@ _ROOM: Final = 64 << 20
 """Bytes of address space that a store has at first, on top of twice its values; it's no room on the disk."""
 _PAGE: Final = 4096
 _LABEL: Final = b".json"
+_FULL: Final = 1 << 20
+"""Bytes that may be free on a disk that is full for LMDB, besides those of values: it writes whole pages."""
+_DISK: Final = os.strerror(errno.EIO)
+T = TypeVar("T")
 
 
 class LmdbWriter(StoreWriter):
@@ -38,7 +47,7 @@ class LmdbWriter(StoreWriter):
         except self._lmdb.Error as error:
             raise self._unwritten(error) from error
         self._longest = self._env.max_key_size()
-        self._dataset = ""
+        self._dataset, self._datasets = "", frozenset(plan.datasets)
 
     @classmethod
     def check(cls) -> None:
@@ -50,51 +59,64 @@ class LmdbWriter(StoreWriter):
         self._dataset = dataset
 
     def add(self, samples: Sequence[Sample]) -> None:
-        """Write them, but for keys that are there: ``a/b.jpg`` of ``t`` and ``b.jpg`` of ``t/a`` have one."""
-        pairs: list[tuple[bytes, bytes]] = []
+        """Write those that have keys of their own."""
+        asked: dict[bytes, Sample] = {}
         for sample in samples:
             key = os.fsencode(f"{self._dataset}/{sample.name}")
-            if len(key) + len(_LABEL) > self._longest:
-                text = (
-                    f"would have a key of {len(key)} bytes, its annotation one of 5 more: {self._longest} are the most"
-                )
-                self.plan.complain("name", f"{self._dataset}/{sample.name}", text)
-                continue
-            pairs.append((key, sample.image))
-            if sample.annotation is not None:
-                pairs.append((key + _LABEL, sample.annotation))
-        refused = self._put(pairs)
-        there = {key for key, _ in pairs}
-        for sample in samples:
-            key = os.fsencode(f"{self._dataset}/{sample.name}")
-            if key in refused or key + _LABEL in refused:
-                text = "would have the key of another image, or of its annotation, in the store"
-                self.plan.complain("name", f"{self._dataset}/{sample.name}", text)
-            if key in there - refused:
-                self.plan.count(is_annotated=sample.annotation is not None and key + _LABEL not in refused)
+            if why := self._why_not(key):
+                self._refuse(sample, why)
+            else:
+                asked[key] = sample
+        size = sum(len(one.image) + len(one.annotation or b"") for one in asked.values())
+        refused = self._in_transaction(lambda txn: [key for key, one in asked.items() if not _put(txn, key, one)], size)
+        for key in refused:
+            self._refuse(asked.pop(key), "would have the key of another image, or of its annotation, in the store")
+        for sample in asked.values():
+            self.plan.count(is_annotated=sample.annotation is not None)
 
-    def _put(self, pairs: Sequence[tuple[bytes, bytes]]) -> set[bytes]:
-        """Write pairs, all in one transaction; the keys that are there already, and stay as they are."""
+    def _refuse(self, sample: Sample, why: str) -> None:
+        self.plan.complain("name", f"{self._dataset}/{sample.name}", why)
+
+    def _why_not(self, key: bytes) -> str:
+        """Why an image can't be written, whatever else is there; empty where it can."""
+        if len(key) + len(_LABEL) > self._longest:
+            return f"would have a key of {len(key)} bytes, its annotation one of 5 more: {self._longest} are the most"
+        other = dataset_of(os.fsdecode(key), self._datasets)
+        return f"would have a key of the dataset {other} in the store" if other != self._dataset else ""
+
+    def _in_transaction(self, write: Callable[[Any], T], size: int) -> T:
+        """Have something written, all in one transaction; again in a larger map, where that's needed."""
         while True:
             try:
                 with self._env.begin(write=True) as txn:
-                    return {key for key, value in pairs if not txn.put(key, value, overwrite=False)}
+                    return write(txn)
             except self._lmdb.MapFullError:
                 self._size = _up(2 * self._size)
                 self._env.set_mapsize(self._size)
             except self._lmdb.Error as error:
-                raise self._unwritten(error) from error
+                raise self._unwritten(error, size) from error
 
-    def _unwritten(self, error: Exception) -> PackError:
-        return PackError(f"{self.plan.made.full(DATA)}: can't be written: {error}; nothing was made")
+    def _unwritten(self, error: Exception, size: int = 0) -> PackError:
+        """The error in words, of who has written so many bytes.
+
+        LMDB calls it one of input and output if a disk takes a part of what is written, since it's full.
+        """
+        place = self.plan.made.full(DATA)
+        said: Exception = error
+        with suppress(OSError):
+            found = os.statvfs(self.plan.made.fd(""))
+            if found.f_bavail * found.f_frsize < size + _FULL and _DISK in str(error):
+                said = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
+        return PackError(f"{place}: can't be written: {in_words(said, place)}; nothing was made")
 
     def end(self) -> None:
         """Nothing is left to do."""
 
     def finish(self) -> None:
         """Write the classes, and bring all to the disk."""
-        if self.plan.meta:
-            self._put([(layout.META.encode(), self.plan.meta)])
+        ours = {MARK: mark_of(self.plan.datasets)} | ({layout.META.encode(): self.plan.meta} if self.plan.meta else {})
+        size = sum(map(len, ours.values()))
+        self._in_transaction(lambda txn: [txn.put(key, value) for key, value in ours.items()], size)
         try:
             self._env.sync(True)
         except self._lmdb.Error as error:
@@ -106,6 +128,20 @@ class LmdbWriter(StoreWriter):
     def close(self) -> None:
         """Close the store."""
         self._env.close()
+
+
+def _put(txn: Any, key: bytes, sample: Sample) -> bool:
+    """Write an image and its annotation together, if both keys are free; and tell whether they were.
+
+    A key that is another's with ``.json`` behind is that one's, for its annotation.
+    """
+    owners = (key, key + _LABEL, *([key.removesuffix(_LABEL)] if key.endswith(_LABEL) else []))
+    if any(txn.get(owner) is not None for owner in owners):
+        return False
+    txn.put(key, sample.image)
+    if sample.annotation is not None:
+        txn.put(key + _LABEL, sample.annotation)
+    return True
 
 
 def _up(size: int) -> int:

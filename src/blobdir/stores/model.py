@@ -22,7 +22,7 @@ GIB: Final = 1 << 30
 
 
 class Sample(NamedTuple):
-    """An image of a project.
+    """An image of a project, and its annotation: a writer writes an annotation with its image, or not at all.
 
     Attributes
     ----------
@@ -49,6 +49,8 @@ class StorePlan:
     complain : callable
     meta : bytes
         Content of ``meta.json``; empty where there is none.
+    datasets : sequence of str
+        Names of all that come.
     bytes : int
         Of all images and annotations, as far as that's known.
     shard_bytes : int
@@ -62,6 +64,7 @@ class StorePlan:
     made: Made
     complain: Complain
     meta: bytes
+    datasets: Sequence[str]
     bytes: int
     shard_bytes: int
     shard_images: int

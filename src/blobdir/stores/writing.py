@@ -61,7 +61,8 @@ class Storing:
         total = sum(map(len, names.values()))
         sizes = {one.path: self._sizes(one, names[one.path]) for one in datasets}
         most = shard_bytes or self._store.shard_bytes
-        plan = StorePlan(made, self._complain, self._meta(), sum(map(sum, sizes.values())), most, shard_images)
+        called, size = [one.name for one in datasets], sum(map(sum, sizes.values()))
+        plan = StorePlan(made, self._complain, self._meta(), called, size, most, shard_images)
         done = 0
         with closing(self._store(plan)) as writer:
             for one in datasets:
@@ -82,11 +83,10 @@ class Storing:
         except NotFoundError:
             return b""
 
-    def _sizes(self, dataset: DatasetView, names: Sequence[str]) -> list[int]:
+    @staticmethod
+    def _sizes(dataset: DatasetView, names: Sequence[str]) -> list[int]:
         """Bytes of images, as far as that's known."""
-        folder = layout.join(dataset.path, layout.ITEMS)
-        known = self._tree.index.size[self._tree.find_many([f"{folder}/{name}" for name in names])].tolist()
-        return [size if size >= 0 else _UNKNOWN_BYTES for size in known]
+        return [size if size >= 0 else _UNKNOWN_BYTES for size in dataset.sizes(names)]
 
     @staticmethod
     def _batches(names: Sequence[str], sizes: Sequence[int]) -> Iterator[list[str]]:

@@ -11,6 +11,7 @@ is damaged inside can still end it; so whoever reads a store that may be anybody
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import struct
@@ -21,7 +22,7 @@ from blobdir.tarwriting.reading import UnreadableError
 from blobdir.wording import near
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
 PREFIX: Final = "lmdb:"
 """What the address of a store begins with: ``lmdb:PATH``, ``lmdb:PATH?db=NAME``."""
@@ -36,7 +37,10 @@ _MAGIC: Final = 0xBEEFC0DE
 LOOK_BYTES: Final = 64
 _SUB_BYTES: Final = 48
 """Of what stands for a subdatabase among the values of the store."""
-_MOST_SUBS: Final = 200
+_SUBS: Final = 200
+"""Databases that a store is opened for at first."""
+MARK: Final = b"__blobdir__"
+"""Key under which ``blobdir convert`` says that it has written the store, and the names of the datasets in it."""
 COPY: Final = "copy the store first: mdb_copy"
 
 
@@ -65,6 +69,36 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"{PREFIX}{self.path}{_DB}{self.db}" if self.db else f"{PREFIX}{self.path}"
+
+
+def mark_of(datasets: Sequence[str]) -> bytes:
+    """The value under `MARK`."""
+    return json.dumps({"written_by": "blobdir convert", "version": 1, "datasets": list(datasets)}).encode()
+
+
+def marked(value: bytes) -> list[str] | None:
+    """The datasets that `mark_of` was told; None where it's something else."""
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    datasets = found.get("datasets") if isinstance(found, dict) and found.get("version") == 1 else None
+    is_sound = isinstance(datasets, list) and all(isinstance(name, str) for name in datasets)
+    return datasets if is_sound else None
+
+
+def dataset_of(key: str, datasets: Collection[str]) -> str:
+    """The dataset whose image has a key, in a store that is marked: that of the longest name; empty: none.
+
+    The writer asks it, too, and writes no image of which it says another dataset.
+    """
+    return next((folder for folder in _above(key) if folder in datasets), "")
+
+
+def _above(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 class Store:
@@ -99,9 +133,15 @@ class Store:
         self._size = _looked_at(self._file, path)
         lock = os.path.join(path, _LOCK) if is_folder else path + _BESIDE
         self._is_locked = os.path.isfile(lock) and os.access(lock, os.R_OK | os.W_OK)
+        self._subs: frozenset[bytes] | None = None
+        self._open(_SUBS)
+
+    def _open(self, subs: int) -> None:
+        path = self._address.path
+        is_folder = path != self._file
         try:
             self._env = self._lmdb.open(
-                path, subdir=is_folder, readonly=True, lock=self._is_locked, create=False, max_dbs=_MOST_SUBS + 1
+                path, subdir=is_folder, readonly=True, lock=self._is_locked, create=False, max_dbs=subs + 1
             )
         except self._lmdb.Error as error:
             if "already open" in str(error):
@@ -159,17 +199,37 @@ class Store:
 
     def databases(self) -> list[str]:
         """Names of the databases in it, if the one that has no name is open."""
-        return [os.fsdecode(bytes(key)) for key, value in self._items() if self._is_database(bytes(key), len(value))]
+        return sorted(map(os.fsdecode, self._databases()))
 
-    def _is_database(self, key: bytes, size: int) -> bool:
-        if self._address.db or size != _SUB_BYTES or not key:
-            return False
+    def _databases(self) -> frozenset[bytes]:
+        """Keys of the values that are databases, which LMDB says: these it opens, and nothing else.
+
+        As many as there are: it's told how many when the store is opened, so that this may be done again. Names with
+        NUL there are none, but LMDB would take the part before it for one.
+        """
+        if self._subs is None:
+            sized = () if self._address.db else self._items()
+            keys = [name for key, value in sized if len(value) == _SUB_BYTES and b"\0" not in (name := bytes(key))]
+            try:
+                self._subs = frozenset(filter(self._is_database, keys))
+            except self._lmdb.DbsFullError:
+                stamp = self.stamp
+                self.close()
+                self._open(len(keys))
+                if self.stamp != stamp:
+                    raise changed(self._address.path) from None
+                self._subs = frozenset(filter(self._is_database, keys))
+        return self._subs
+
+    def _is_database(self, key: bytes) -> bool:
         try:
             self._env.open_db(key, txn=self._txn, create=False)
-        except self._lmdb.DbsFullError:
-            return True  # there are many already
-        except self._lmdb.Error:
+        except (self._lmdb.IncompatibleError, self._lmdb.NotFoundError):
             return False
+        except self._lmdb.DbsFullError:
+            raise
+        except self._lmdb.Error as error:
+            raise DataError(f"{self._address.path}: can't be read: {error}") from error
         return True
 
     def _items(self) -> Iterator[tuple[memoryview, memoryview]]:
@@ -180,9 +240,10 @@ class Store:
 
     def __iter__(self) -> Iterator[tuple[bytes, memoryview]]:
         """Key of each value that is no database, and the value: as long as the store is open, without a copy."""
+        databases = self._databases()
         for key, value in self._items():
             name = bytes(key)
-            if not self._is_database(name, len(value)):
+            if name not in databases:
                 yield name, value
         self.check()
 
@@ -236,7 +297,7 @@ def _looked_at(file: str, path: str) -> int:
             head = opened.read(_HEAD.size)
     except FileNotFoundError as error:
         what = f"holds no {DATA}, so it's no LMDB store" if os.path.isdir(path) else "there is no such LMDB store"
-        raise NotAProjectError(f"{path}: {what}") from error
+        raise NotAProjectError(f"{PREFIX}{path}: {what}") from error
     except OSError as error:
         raise DataError(f"{file}: can't be read: {error.strerror}") from error
     if len(head) < _HEAD.size or _HEAD.unpack(head)[0] != _MAGIC:
