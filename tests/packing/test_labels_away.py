@@ -30,6 +30,7 @@ LABELS = {
     "move": ["move", "P", "train/0_0000.png", "test"],
 }
 SIDES = ["meta/0_0000.png.json", "meta/0_0000.json", "seg/0_0000.png.png", "masks_machine/0_0000.png"]
+OF_IMAGES = [*SIDES, "img/0_0000.jpg", "label_source.json"]
 SIDES += ["masks_machine/0_0000", "masks_machine/0_0000/a.png", "masks_mine/0_0000.png.png", "img_info/0_0000.png.json"]
 
 
@@ -71,10 +72,68 @@ def test_a_label_that_is_away_is_named(project, called, command, away):
     assert "no-annotation" not in said
 
 
-@pytest.mark.parametrize("away", AWAY)
-def test_what_is_merged_without_it_says_so(project, called, away):
-    put_link(project, "ann/0_0000.png.json", AWAY[away])
-    assert "train/ann/0_0000.png.json" in called(["merge", "Q", "P"])[1]
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+@pytest.mark.parametrize("away", [*AWAY, "to a folder"])
+@pytest.mark.parametrize("path", ["ann/0_0000.png.json", *OF_IMAGES])
+def test_nothing_is_merged_without_it(project, called, tmp_path, path, away, dry):
+    put_link(project, path, (AWAY | {"to a folder": "../../test"})[away])
+    status, said = called(["merge", "Q", "P", *dry])
+    assert status == 7, said
+    assert f"train/{path}" in said
+    assert not (tmp_path / "Q/train").exists()
+
+
+@pytest.mark.parametrize("path", ["ann/stray.png.json", "masks_machine/nobody/a.png", "notes.txt", "img/notes.txt"])
+def test_one_that_is_no_images_is_only_named(project, called, path):
+    put_link(project, path, "../nowhere")
+    status, said = called(["merge", "Q", "P"])
+    assert status == 0, said
+    assert f"train/{path}" in said
+
+
+def test_nor_without_labels_behind_a_folder(project, called):
+    (project / "train/img/sub").mkdir(parents=True)
+    shutil.copy(next(blobdir.demo.path().rglob("README.md")), project / "train/img/sub/a.png")
+    put_link(project, "ann/sub", "../nowhere")
+    assert called(["merge", "Q", "P"])[0] == 7
+
+
+@pytest.mark.parametrize("kind", ["folder", "link to one", "with something in it"])
+@pytest.mark.parametrize("path", ["ann/0_0000.png.json", "meta/0_0000.png.json", "seg/0_0000.png.png"])
+def test_a_folder_in_its_place_is_named(project, called, tmp_path, kind, path):
+    put_link(project, path, "../../test")
+    if kind != "link to one":
+        (project / "train" / path).unlink()
+        (project / "train" / path).mkdir()
+        (project / "train" / path / "x.json").write_bytes(b"{}" * (kind != "folder"))
+    status, said = called(LABELS["dataset"])
+    assert status == 4, said
+    assert f"train/{path}: is a folder, where a file of 0_0000.png would be" in said
+    assert not (tmp_path / "O").exists()
+
+
+def test_a_folder_of_others_isnt_in_its_place(project, called, tmp_path):
+    label = project / "train/ann/0_0000.png.json"
+    data = label.read_bytes()
+    label.rename(project / "train/ann/0_0000.json")
+    for folder, name in ((label, "a.png.json"), (project / "train/img/0_0000.png.json", "a.png")):
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(data)
+    status, said = called(LABELS["dataset"])
+    assert status == 0, said
+    assert (tmp_path / "O/train/ann/0_0000.json").is_file()
+    assert (tmp_path / "O/train/ann/0_0000.png.json/a.png.json").is_file()
+
+
+@pytest.mark.parametrize("away", {**AWAY, "to a folder": "../../test"})
+@pytest.mark.parametrize("command", ["move", "move dry", "compact"])
+def test_where_it_leads_is_said(project, called, command, away):
+    put_link(project, "ann/0_0000.png.json", (AWAY | {"to a folder": "../../test"})[away])
+    arguments = ["compact", "P", "--layout", "webdataset"] if command == "compact" else LABELS["move"]
+    status, said = called([*arguments, *(["--dry-run"] if command == "move dry" else [])])
+    assert status == 7, said
+    assert "symbolic link" in said
+    assert "Errno" not in said
 
 
 @pytest.mark.parametrize("place", ["ann/0_0000.json", "ann/sub"])

@@ -15,7 +15,7 @@ from PIL import Image
 from blobdir.cli.app import run
 from blobdir.errors import PackError, UsageError
 from blobdir.moving import fetch, pack_to
-from blobdir.packing import PackOptions, add, compact, merge, move, pack, relabel, remove, subset
+from blobdir.packing import PackOptions, add, compact, create_project, merge, move, pack, relabel, remove, subset
 from blobdir.packing.newfolder import NewFolder
 from blobdir.tarwriting import reading
 from blobdir.verifying import verify
@@ -218,6 +218,111 @@ def test_what_others_have_written_into_it_stays(project: Path) -> None:
     relabelled(project)
     after = json.loads(path.read_bytes())
     assert after["info"] == "mine" and {"url": "https://host/x.tar", "nsamples": 3} in after["shardlist"]
+
+
+def over_all(blob: Path) -> None:
+    """An index by hand, of all tars."""
+    (blob / "train.wids.json").rename(blob / "all.wids.json")
+    content = json.loads((blob / "all.wids.json").read_bytes())
+    content["shardlist"] += json.loads((blob / "val.wids.json").read_bytes())["shardlist"]
+    (blob / "all.wids.json").write_text(json.dumps(content | {"name": "all"}))
+
+
+def of_a_part(blob: Path) -> None:
+    content = json.loads((blob / "train.wids.json").read_bytes())
+    del content["shardlist"][1]
+    (blob / "train.wids.json").write_text(json.dumps(content))
+
+
+def of_another_name(blob: Path) -> None:
+    content = json.loads((blob / "train.wids.json").read_bytes())
+    (blob / "train.wids.json").write_text(json.dumps(content | {"name": "mine"}))
+
+
+def with_another(blob: Path) -> None:
+    content = json.loads((blob / "train.wids.json").read_bytes())
+    content["shardlist"] += json.loads((blob / "val.wids.json").read_bytes())["shardlist"]
+    (blob / "train.wids.json").write_text(json.dumps(content))
+
+
+def linked(blob: Path) -> None:
+    (blob / "train.wids.json").rename(blob.parent / "kept.json")
+    (blob / "train.wids.json").symlink_to("../kept.json")
+
+
+def linked_out(blob: Path) -> None:
+    (blob / "train.wids.json").rename(blob.parent.parent / "kept.json")
+    (blob / "train.wids.json").symlink_to("../../kept.json")
+
+
+def dali_linked(blob: Path) -> None:
+    for number, path in enumerate(sorted(blob.glob("train-*.idx"))):
+        path.rename(blob.parent / f"kept-{number}")
+        path.symlink_to(f"../kept-{number}")
+
+
+@pytest.mark.parametrize("change", [compacted, relabelled])
+@pytest.mark.parametrize(
+    "by_hand", [over_all, of_a_part, of_another_name, with_another, linked, linked_out, dali_linked]
+)
+def test_what_isnt_certainly_ours_stays_and_is_named(
+    project: Path, by_hand: Callable[[Path], None], change: Callable[[Path], None]
+) -> None:
+    blob = project / "blob"
+    by_hand(blob)
+    (name,) = {path.name for path in blob.glob("[at]*.wids.json")}
+    names = sorted(path.name for path in blob.glob("train-*.idx")) if by_hand is dali_linked else [name]
+    before = {one: (blob / one).read_bytes() for one in names}
+    tars = {path.name for path in blob.glob("train-*.tar")}
+    remove(project, ["train/a.jpg"])
+    if change is relabelled:
+        (project / "train" / "ann" / "a.png.json").write_bytes(label("another, longer one"))
+    report = compact(project) if change is compacted else relabel(project)
+    gone = tars - {path.name for path in blob.glob("train-*.tar")}
+    said = [problem.path for problem in report.problems if problem.code == "shard-index-stale"]
+    assert gone
+    assert {one: (blob / one).read_bytes() for one in names} == before
+    assert said
+    assert len(set(said)) == len(said)
+    assert {path.rpartition("/")[2] for path in said} <= set(names)
+    found = {finding.path for finding in verify(project).findings}
+    assert set(said) <= found
+
+
+def emptied(project: Path) -> None:
+    remove(project, [f"train/{name}" for name in (*NAMES, "train.jpg")])
+    compact(project)
+    assert not (project / "blob" / "train.wids.json").exists()
+
+
+@pytest.mark.parametrize("name", ["train", "fresh"])
+@pytest.mark.parametrize("kinds", [("wids",), ("wids", "dali"), ("dali",), ()])
+def test_the_first_tar_of_a_dataset_gets_them(project: Path, kinds: tuple[str, ...], name: str) -> None:
+    for pattern in [p for p, kind in (("*.idx", "dali"), ("*.wids.json", "wids")) if kind not in kinds]:
+        for path in (project / "blob").glob(pattern):
+            path.unlink()
+    emptied(project)
+    (project.parent / "n.png").write_bytes(picture(203))
+    add(project, name, [project.parent / "n.png"])
+    check(project, kinds)
+    assert (project / "blob" / f"{name}.wids.json").exists() is ("wids" in kinds)
+
+
+def test_so_do_those_that_are_merged(project: Path) -> None:
+    (project.parent / "n.png").write_bytes(picture(203))
+    create_project(project.parent / "other")
+    add(project.parent / "other", "fresh/datasets/hard", [project.parent / "n.png"])
+    merge(project, project.parent / "other")
+    check(project)
+    assert (project / "blob" / "fresh-hard.wids.json").exists()
+
+
+def test_one_that_was_deleted_doesnt_come_back(project: Path) -> None:
+    (project / "blob" / "train.wids.json").unlink()
+    added(project)
+    relabelled(project)
+    assert not (project / "blob" / "train.wids.json").exists()
+    assert (project / "blob" / "val.wids.json").exists()
 
 
 def test_a_failed_change_leaves_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

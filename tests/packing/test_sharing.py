@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -132,3 +133,22 @@ def test_plain_files(storage, tmp_path, size):
     assert (tmp_path / "copy").read_bytes() == b"x" * size
     with pytest.raises(LinkError):
         copy_file(storage, "blob/out.tar", tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("number", "is_own", "said"),
+    [
+        (errno.EPERM, False, "another user's file"),
+        (errno.EPERM, True, "same filesystem"),
+        (errno.EXDEV, False, "same filesystem"),
+    ],
+)
+def test_why_there_can_be_no_hard_link(storage, tmp_path, monkeypatch, number, is_own, said):
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refused)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner if is_own else owner + 1)
+    with pytest.raises(UsageError, match=said):
+        share_blob(storage, "blob/a.tar", tmp_path / "target.tar", "link")

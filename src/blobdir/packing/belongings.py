@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from blobdir.discovery import layout
 from blobdir.errors import PackError, SourceChangedError, UsageError
+from blobdir.filenames import is_image_name
 from blobdir.packing.provenance import Provenance
 from blobdir.packing.sidefiles import (
     FOLDERS,
@@ -274,6 +275,38 @@ def check_nothing_of_others(
                 f"{dataset}/{path}: is {others[0]}'s, and would be taken for {name}'s as well; give the new image "
                 "another name; nothing was changed"
             )
+
+
+def wanted_by(known: Provenance, dataset: str, path: str) -> str:
+    """Image that lacks something where a symbolic link leads to no file; empty where none does.
+
+    It's the image itself, or one of its files, or a folder where one of these would lie.
+
+    Parameters
+    ----------
+    known : Provenance
+    dataset : str
+        Path.
+    path : str
+        Of the link, relative to the dataset.
+    """
+    folder, _, tail = path.partition("/")
+    is_of_items = folder == layout.ITEMS
+    if is_of_items and (is_image_name(tail) or os.path.isdir(os.path.join(known.root, dataset, path))):
+        return tail
+    if not is_of_items and not is_side_folder(folder):
+        return ""
+    below = f"{tail}/".encode("utf-8", "surrogateescape")
+    for raw in known.image_names(dataset):
+        if raw.startswith(below):
+            return raw.decode("utf-8", "surrogateescape")
+    called = known.called(dataset, {*bases(path), *bases(f"{path}/")})
+    found = (
+        name
+        for spelled in (path, f"{path}/")
+        for name in owners(spelled, lambda base: called.get(base, ()), lambda one: known.is_there(dataset, one))
+    )
+    return next(found, "")
 
 
 class _Finder:

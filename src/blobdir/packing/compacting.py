@@ -193,7 +193,7 @@ class _Compacting:
         self._report.held = [*dict.fromkeys(self._report.held)]
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
-        self._writer.write_shard_indexes()
+        self._report.problems += self._writer.write_shard_indexes()
 
     @property
     def _folders(self) -> list[str]:

@@ -122,7 +122,7 @@ def add(
         _check_nobodys(writer, path, sources, present, notes)
         if sources:
             _stage(writer, path, sources, notes, report)
-        writer.write_pickles()
+        report.problems += writer.write_pickles()
         writer.known.check_not_linked(change.removed)
         change.commit()
     report.say_left(change.leftovers())
@@ -364,7 +364,7 @@ def remove(
             change.make_folder(f"{dataset}/{layout.ANNOTATIONS}")  # by it, one without images stays a dataset
         report.removed = list(dict.fromkeys(report.removed))
         writer.known.check_not_linked(change.removed)
-        writer.write_pickles()
+        report.problems += writer.write_pickles()
         change.commit()
     report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
@@ -446,7 +446,7 @@ def move(
         for place in (target, *images):
             change.make_folder(f"{place}/{layout.ANNOTATIONS}")  # by it, one without images stays a dataset
         writer.known.check_not_linked(change.removed)
-        writer.write_pickles()
+        report.problems += writer.write_pickles()
         change.commit()
     report.say_left(change.leftovers())
     report.removed = list(dict.fromkeys(report.removed))

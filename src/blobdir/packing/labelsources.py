@@ -16,6 +16,7 @@ from blobdir.discovery import layout
 from blobdir.errors import AnnotationError, BlobdirError, PackError, UsageError
 from blobdir.labels.sources import merged_sources, names_of_classes
 from blobdir.labels.supervisely import SOURCE
+from blobdir.packing.loose import why_unread
 from blobdir.packing.report import Problem
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def source_of(known: Provenance, dataset: str) -> bytes | None:
     except PackError:
         raise
     except (OSError, BlobdirError) as error:
-        raise PackError(f"{path}: can't be read: {error}; nothing was changed") from error
+        raise PackError(f"{path}: can't be read: {why_unread(known.root, path, error)}; nothing was changed") from error
 
 
 def check_classes(target: str, parts: Sequence[Part], of: str = "dataset") -> None:

@@ -15,6 +15,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def why_unread(root: str, path: str, error: Exception) -> str:
+    """Why a file of a project can't be read: of a symbolic link, where it leads.
+
+    Parameters
+    ----------
+    root, path : str
+    error : Exception
+        What came of it.
+    """
+    full = os.path.join(root, path)
+    is_ours = isinstance(error, BlobdirError)
+    why = (not is_ours and isinstance(error, OSError) and error.strerror) or str(error).removeprefix(f"{path}: ")
+    try:
+        target = os.readlink(full)
+    except OSError:
+        return why
+    if os.path.isdir(full):
+        return f"it's a symbolic link to {target}, which is a folder"
+    if isinstance(error, FileNotFoundError):
+        return f"it's a symbolic link to {target}, which leads nowhere"
+    return why if is_ours and target in why else f"it's a symbolic link to {target}: {why}"
+
+
 class PlainFiles:
     """Looks at what is at paths of a project. What is neither file, folder nor link is an error where one is meant.
 

@@ -15,7 +15,7 @@ from blobdir.labels.supervisely import SOURCE
 from blobdir.offsets import offsets_of_tar
 from blobdir.packing.arriving import watch_coming
 from blobdir.packing.backups import backed_up, is_backup_of_any, renamed_backup
-from blobdir.packing.belongings import check_nothing_of_others, in_the_way
+from blobdir.packing.belongings import check_nothing_of_others, in_the_way, wanted_by
 from blobdir.packing.growing import some_of
 from blobdir.packing.labelsources import Part, check_classes, put_together, source_of
 from blobdir.packing.linked import check_merged
@@ -132,7 +132,7 @@ def add_blob_file(
         )
         change.make_folder(f"{path}/{layout.ANNOTATIONS}")  # the SDK wants the folder
         writer.write_sums({f"{stem}.tar": digest})
-        writer.write_pickles()
+        problems += writer.write_pickles()
         change.commit()
     report = ChangeReport(len(table), [f"{layout.BLOB_DIR}/{stem}.tar"], problems=problems)
     report.seconds = time.perf_counter() - began
@@ -221,7 +221,7 @@ class _Merge:
         if not self._change.dry_run:
             self._change.stage(layout.META).write_bytes(content)
         self._writer.write_sums(self._added)
-        self._writer.write_pickles()
+        self._report.problems += self._writer.write_pickles()
         return self._report
 
     @staticmethod
@@ -309,10 +309,11 @@ class _Merge:
 
     def _take_file(self, path: str, targets: dict[str, str]) -> None:
         full = os.path.join(self._theirs.root, path)
-        if os.path.islink(full) and not os.path.isfile(full):  # what isn't a folder of theirs was refused before
-            self._report.problems.append(Problem("link", path, "is a symbolic link to no file; it wasn't taken"))
-            return
         owner = max((d for d in targets if path.startswith(f"{d}/")), key=len, default="")
+        is_link = os.path.islink(full)
+        if is_link and not os.path.isfile(full):  # what isn't a folder of theirs was refused before
+            self._leave_link(path, owner)
+            return
         if not (named := self._named(path)):
             message = "is a backup of offsets, and no dataset has others for their blob; it wasn't taken"
             self._report.problems.append(Problem("backup-unused", path, message))
@@ -325,16 +326,29 @@ class _Merge:
             if not self._same(target, path):
                 self._settle(path, target, owner)
             return
-        if self._change.dry_run:
-            self._change.expect(target)
-            return
         try:
-            if os.path.islink(os.path.join(self._theirs.root, path)):  # what it leads to, if that's inside
-                self._change.stage(target).write_bytes(self._theirs.storage.read(path))
+            content = self._theirs.storage.read(path) if is_link else None  # what it leads to, if that's inside
+            if self._change.dry_run:
+                self._change.expect(target)
+            elif content is not None:
+                self._change.stage(target).write_bytes(content)
             else:
                 copy_file(self._theirs.storage, path, self._change.stage(target))
         except (OSError, BlobdirError) as error:
             raise PackError(f"{self._theirs.root}/{path}: can't be taken: {error}; nothing was changed") from error
+
+    def _leave_link(self, path: str, owner: str) -> None:
+        """Name a link that leads to no file; PackError where an image of theirs would be without what it stands for."""
+        target = os.readlink(os.path.join(self._theirs.root, path))
+        within = path[len(owner) + 1 :] if owner else ""
+        image = wanted_by(self._theirs, owner, within) if owner else ""
+        if image or within == SOURCE:
+            of = f"{image} would be without it" if image else "its dataset would be without it"
+            raise PackError(
+                f"{self._theirs.root}/{path}: is a symbolic link to {target}, which is no file, and {of}; put the file "
+                "itself there, or remove the link; nothing was changed"
+            )
+        self._report.problems.append(Problem("link", path, f"is a symbolic link to {target}, no file; it wasn't taken"))
 
     def _settle(self, path: str, target: str, owner: str) -> None:
         """Of a file that both have, and that differs: ours stays, or both are put together, or it's refused."""

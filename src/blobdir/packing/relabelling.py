@@ -152,7 +152,9 @@ class _Relabelling:
         self._say_renamed()
         self._writer.write_sums(self._added, self._gone)
         self._writer.write_released()
-        self._writer.write_shard_indexes()
+        said = {(problem.code, problem.path) for problem in self._report.problems}  # by the compacting before it
+        stale = self._writer.write_shard_indexes()
+        self._report.problems += [one for one in stale if (one.code, one.path) not in said]
 
     def _relabel(self, path: str, pickles: list[Pickle]) -> None:
         tables = {pickle: self._holding.table(pickle) for pickle in pickles}

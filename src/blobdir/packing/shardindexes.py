@@ -10,7 +10,12 @@ file                        what it says
 Both speak of tars, and of nothing else of a project. So each can be held against the tars that it's about, and whoever
 puts a tar into a project or takes one away renews them in the same change (`after`): an index is never of a tar that
 isn't there, nor of one that was another. A project has those kinds of which there is a file; new tars of it get them,
-too. What isn't an index by its content isn't touched.
+too, as the first ones of a dataset do. With its last tar, a dataset's index of wids goes.
+
+Only what is certainly written here is changed (`is_own`): the shard index called for a dataset that names all tars
+called so, and no other one beside it. One over all datasets, or of a part of the tars, is somebody's, who alone knows
+which belong there; so is one that is a symbolic link. It stays, and the command that makes it untrue says so, as
+`verify` does. What isn't an index by its content isn't touched.
 
 Samples are those of WebDataset: members that stand together, and have one key. DALI separates words by blanks, so a
 blank in a name is ``%20``: it reads members by their places, and names are only shown.
@@ -23,7 +28,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from blobdir.discovery import layout
-from blobdir.errors import UsageError
+from blobdir.errors import PackError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -32,12 +37,14 @@ if TYPE_CHECKING:
 
 ShardIndex = Literal["wids", "dali"]
 
+KEPT: Final = "no change by blobdir renews it, as it isn't one that blobdir wrote: write it anew, or remove it"
 DALI: Final = ".idx"
 WIDS: Final = ".wids.json"
 _DALI_VERSION: Final = b"v1.2"
 _KIND: Final = "wids-shard-index-v1"
 _BLANK: Final = re.compile(rb"[\s\x00-\x20]")
 _TAR: Final = ".tar"
+_NUMBERED: Final = re.compile(r"-\d{4,}-[0-9a-f]{8}(-\d+)?\.tar")
 
 
 class Shard(NamedTuple):
@@ -163,54 +170,128 @@ def is_dali(data: bytes) -> bool:
 
 def belongs(tar: str, slug: str) -> bool:
     """Whether a tar is one of those that are called so, as `blobdir.packing.names` calls them."""
-    return re.fullmatch(re.escape(slug) + r"-\d{4,}-[0-9a-f]{8}(-\d+)?\.tar", tar) is not None
+    return tar.startswith(f"{slug}-") and _NUMBERED.fullmatch(tar, len(slug)) is not None
 
 
 # -- changes -------------------------------------------------------------------------------------------------
 
 
+class Renewed(NamedTuple):
+    """What becomes of indexes by a change of tars.
+
+    Attributes
+    ----------
+    contents : dict
+        Name -> content; None for one that goes.
+    stale : dict
+        Name of each that stays, and isn't true any more -> what it says, or doesn't.
+    """
+
+    contents: dict[str, bytes | None]
+    stale: dict[str, str]
+
+
+def is_own(content: Mapping[str, Any], slug: str, there: Collection[str]) -> bool:
+    """Whether a shard index is certainly one that was written here: of all tars of that name, and no other one beside.
+
+    Parameters
+    ----------
+    content : dict
+    slug : str
+        What is before `WIDS` in the index's name.
+    there : collection of str
+        Names of the files beside it.
+    """
+    named = sorted(filter(None, map(name_in, content["shardlist"])))
+    return content.get("name") == slug and named == sorted(name for name in there if belongs(name, slug))
+
+
 def after(
-    there: Collection[str],
+    there: Mapping[str, str],
     read: Callable[[str], bytes],
     shard: Callable[[str], Shard],
     added: Collection[str],
     removed: Collection[str],
-) -> dict[str, bytes | None]:
+    slugs: Collection[str],
+) -> Renewed:
     """Indexes that become others by a change of tars.
 
     Parameters
     ----------
-    there : collection of str
-        Names of the files beside the tars, before it.
+    there : dict
+        Name of each thing beside the tars before it -> its kind, as `blobdir.sources.Entry` has it.
     read : callable
-        Gives the content of one of these.
+        Gives the content of one of these; PackError where it can't be had.
     shard : callable
         Says of an added tar what indexes have of it.
     added, removed : collection of str
         Names of tars; one that is replaced is both.
-
-    Returns
-    -------
-    dict
-        Name -> content; None for one that goes.
+    slugs : collection of str
+        What tars of datasets that get some are called, see `blobdir.packing.names.slug_of`.
     """
-    found: dict[str, bytes | None] = {}
-    of_dali = [name for name in there if name.endswith(DALI) and _tar_of(name) in there and is_dali(read(name))]
-    for name in of_dali:
-        if _tar_of(name) in removed:
-            found[name] = None
-    for tar in added if of_dali else ():
-        found[tar.removesuffix(_TAR) + DALI] = shard(tar).dali
+    found = Renewed({}, {})
+    _after_dali(found, there, read, shard, added, removed)
+    is_a_kind = False
     for name in (name for name in there if name.endswith(WIDS)):
-        content = read_wids(read(name))
+        slug = name.removesuffix(WIDS)
+        of = {tar for tar in added if belongs(tar, slug)}
+        if there[name] == "link":
+            content = _behind(name, read)
+            if content is None and (of or any(belongs(tar, slug) for tar in removed)):
+                found.stale[name] = "is a symbolic link, and can't be looked at"
+        else:
+            content = read_wids(read(name)) if there[name] == "file" else None
         if content is None:
             continue
-        new = {tar: shard(tar) for tar in added if belongs(tar, name.removesuffix(WIDS))}
+        if there[name] == "link" or not is_own(content, slug, there):
+            if fault := _fault(content, of, removed):
+                found.stale[name] = fault
+            continue
+        is_a_kind = True
+        new = {tar: shard(tar) for tar in of}
         old = [one for one in content["shardlist"] if name_in(one) not in removed and name_in(one) not in new]
         if new or old != content["shardlist"]:
             shards = sorted([*old, *_listed(new)], key=lambda one: str(one["url"]))
-            found[name] = _encoded(content | {"shardlist": shards}) if shards else None
+            found.contents[name] = _encoded(content | {"shardlist": shards}) if shards else None
+    for slug in slugs if is_a_kind else ():
+        of = {tar for tar in added if belongs(tar, slug)}
+        if of and f"{slug}{WIDS}" not in there and not any(belongs(tar, slug) for tar in there):
+            found.contents[f"{slug}{WIDS}"] = wids_of(slug, {tar: shard(tar) for tar in of})
     return found
+
+
+def _after_dali(
+    found: Renewed,
+    there: Mapping[str, str],
+    read: Callable[[str], bytes],
+    shard: Callable[[str], Shard],
+    added: Collection[str],
+    removed: Collection[str],
+) -> None:
+    of_tars = [name for name in there if name.endswith(DALI) and _tar_of(name) in there]
+    of_dali = [name for name in of_tars if there[name] == "file" and is_dali(read(name))]
+    for name in of_tars:
+        if _tar_of(name) in removed and there[name] == "link":
+            found.stale[name] = f"is a symbolic link, and was of {_tar_of(name)}, which isn't there"
+    found.contents.update((name, None) for name in of_dali if _tar_of(name) in removed)
+    for tar in added if of_dali else ():
+        found.contents[tar.removesuffix(_TAR) + DALI] = shard(tar).dali
+
+
+def _behind(name: str, read: Callable[[str], bytes]) -> dict[str, Any] | None:
+    try:
+        return read_wids(read(name))
+    except PackError:  # it leads out, or nowhere
+        return None
+
+
+def _fault(content: Mapping[str, Any], added: Collection[str], removed: Collection[str]) -> str:
+    """What isn't true after a change in an index that isn't renewed; empty where all is."""
+    named = {name_in(one) for one in content["shardlist"]}
+    if gone := sorted(named.intersection(removed).difference(added)):
+        return f"names {gone[0]}, which isn't there"
+    missing = sorted(set(added) - named)
+    return f"doesn't name {missing[0]}" if missing else ""
 
 
 def _tar_of(index: str) -> str:

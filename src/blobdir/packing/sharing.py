@@ -71,9 +71,14 @@ def share_blob(
             if how == "auto" and not isinstance(error, FileExistsError):
                 copy_open(source.fd, target, path, dir_fd=dir_fd)  # to nothing that is there
                 return
+            is_others = error.errno == errno.EPERM and os.fstat(source.fd).st_uid != os.geteuid()
+            advice = (
+                "it's another user's file, which the system may let nobody else link; choose --blobs symlink or copy"
+                if is_others
+                else "choose a place on the same filesystem, or --blobs symlink or copy"
+            )
             raise UsageError(
-                f"{target}: can't be a hard link to {os.path.join(storage.root, path)} ({error.strerror}); choose a "
-                "place on the same filesystem, or --blobs symlink or copy"
+                f"{target}: can't be a hard link to {os.path.join(storage.root, path)} ({error.strerror}); {advice}"
             ) from error
 
 

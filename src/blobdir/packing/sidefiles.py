@@ -24,7 +24,7 @@ from posixpath import splitext
 from typing import TYPE_CHECKING, Final
 
 from blobdir.discovery import layout
-from blobdir.errors import NotADirectory, NotFoundError
+from blobdir.errors import IsADirectory, NotADirectory, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -210,13 +210,21 @@ class SideFiles:
     def exists(self, path: str) -> bool:
         """Whether there is a file, folder or link at a path relative to the dataset; LinkError where a link leads out.
 
-        A link that leads nowhere is there: it's somebody's, and what it is of can be had somewhere else, or later.
+        A link that leads nowhere is there: it's somebody's, and what it is of can be had somewhere else, or later. A
+        folder where only a file can be isn't there if images lie in one of its name: it's for their files.
         """
         try:
-            self._tree.find(f"{self.dataset.path}/{path}")
+            row = self._tree.find(f"{self.dataset.path}/{path}")
         except (NotFoundError, NotADirectory) as error:
             return bool(error.link)
-        return True
+        folder, _, tail = path.partition("/")
+        return not (folder in FOLDERS and self._tree.is_directory(row) and self._has_images_in(tail))
+
+    def _has_images_in(self, path: str) -> bool:
+        try:
+            return self._tree.is_directory(self._tree.find(f"{self.dataset.path}/{layout.ITEMS}/{path}"))
+        except (NotFoundError, NotADirectory):
+            return False
 
     def of(self, name: str) -> Iterator[str]:
         """Paths of an image's files, relative to the dataset; those in folders of masks one by one.
@@ -228,6 +236,8 @@ class SideFiles:
         ------
         LinkError, NotFoundError, NotADirectory
             One is a link that leads outside the project; or nowhere.
+        IsADirectory
+            One is a folder, or a link to one.
         IncompleteListingError
             A folder of masks couldn't be listed.
         """
@@ -240,6 +250,8 @@ class SideFiles:
                 yield one.path
             elif one.folder.startswith(MASKS_PREFIX):
                 yield from self._below(one.path, row)
+            else:
+                raise IsADirectory(f"{self.dataset.path}/{one.path}: is a folder, where a file of {name} would be")
 
     def _below(self, path: str, row: int) -> Iterator[str]:
         for child, name in zip(self._tree.children(row), self._tree.names(row), strict=True):

@@ -20,10 +20,12 @@ from blobdir.offsets.choosing import is_certain, is_hidden
 from blobdir.offsets.table import OffsetsTable
 from blobdir.offsets.writer import encode_offsets
 from blobdir.packing.linked import check_changed
+from blobdir.packing.loose import why_unread
 from blobdir.packing.metadata import check_meta
-from blobdir.packing.names import free_stem, renewed_stem, taken_stems
+from blobdir.packing.names import free_stem, renewed_stem, slug_of, taken_stems
 from blobdir.packing.provenance import Provenance
-from blobdir.packing.shardindexes import after, is_index, shard_of
+from blobdir.packing.report import Problem
+from blobdir.packing.shardindexes import KEPT, after, is_index, shard_of
 from blobdir.packing.sums import SUMS, updated_sums
 from blobdir.tarscan import scan_tar
 
@@ -204,8 +206,11 @@ class ProjectWriter:
         self.change.give_as(path, os.lstat(os.path.join(self.root, pickle)))
         self.new_pickle(path, table)
 
-    def write_pickles(self) -> None:
-        """Stage what has changed; an offsets file without entries goes. A dry run only finds out which these are."""
+    def write_pickles(self) -> list[Problem]:
+        """Stage what has changed; an offsets file without entries goes. A dry run only finds out which these are.
+
+        Gives what is to be said of indexes of shards, see `write_shard_indexes`.
+        """
         for pickle, edit in self._edits.items():
             left = 0
             with open(os.devnull if self.change.dry_run else self.change.stage(pickle), "wb") as out:
@@ -216,7 +221,7 @@ class ProjectWriter:
                 self.change.forget(pickle)
                 self.change.remove(pickle)
         self._release_blobs()
-        self.write_shard_indexes()
+        return self.write_shard_indexes()
 
     def _release_blobs(self) -> None:
         """Note the blobs whose last offsets file goes. They lose their checksums: copies are made without them."""
@@ -337,20 +342,23 @@ class ProjectWriter:
         else:
             self.change.stage(path).write_bytes(updated_sums(content, self._sums, self._without_sum))
 
-    def write_shard_indexes(self) -> None:
-        """Stage the indexes of shards that this change makes untrue, see `shardindexes`: once all blobs are staged."""
+    def write_shard_indexes(self) -> list[Problem]:
+        """Stage the indexes of shards that this change makes untrue, see `shardindexes`: once all blobs are staged.
+
+        Gives those that stay as they are, though they aren't true any more; of a dry run, none.
+        """
         folder = self.known.folder(layout.BLOB_DIR)
-        there = {entry.name for entry in folder.entries if entry.kind == "file"} if folder is not None else set()
+        there = {entry.name: entry.kind for entry in folder.entries} if folder is not None else {}
         added, removed = (
             {path.rpartition("/")[2] for path in paths if _is_of_images(path) and layout.blob_stem(path) is not None}
             for paths in (self.change.staged, self.change.removed)
         )
         if not any(map(is_index, there)) or not (added or removed):
-            return
+            return []
         if self.change.dry_run:
             for name in filter(is_index, there):
                 self.change.expect(f"{layout.BLOB_DIR}/{name}")
-            return
+            return []
 
         def read(name: str) -> bytes:
             return self.read(f"{layout.BLOB_DIR}/{name}")
@@ -358,11 +366,18 @@ class ProjectWriter:
         def shard(name: str) -> Shard:
             return shard_of(scan_tar(self.change.stage(f"{layout.BLOB_DIR}/{name}")))
 
-        for name, content in after(there, read, shard, added, removed).items():
+        pickles = [path for path in self.change.staged if layout.is_offsets(path)]
+        slugs = {slug_of(path.rpartition("/")[0]) for path in pickles}
+        renewed = after(there, read, shard, added, removed, slugs)
+        for name, content in renewed.contents.items():
             if content is None:
                 self.change.remove(f"{layout.BLOB_DIR}/{name}")
             else:
                 self.change.stage(f"{layout.BLOB_DIR}/{name}").write_bytes(content)
+        return [
+            Problem("shard-index-stale", f"{layout.BLOB_DIR}/{name}", f"{fault}; {KEPT}")
+            for name, fault in renewed.stale.items()
+        ]
 
     def labels(self) -> tuple[set[str], set[str]]:
         """Classes and tags of ``meta.json``; none where there is none, or it isn't one."""
@@ -383,7 +398,9 @@ class ProjectWriter:
         try:
             return self.known.storage.read(path)
         except (OSError, BlobdirError) as error:
-            raise PackError(f"{path}: can't be read: {error}; nothing was changed") from error
+            raise PackError(
+                f"{path}: can't be read: {why_unread(self.root, path, error)}; nothing was changed"
+            ) from error
 
     def read_entry(self, pickle: Pickle, start: int, end: int) -> bytes:
         """Bytes of a member."""
@@ -415,9 +432,12 @@ class ProjectWriter:
     def _check_carried(self, path: str) -> None:
         """Raise where a file can't be read that would have to be: only its owner's may be linked in any case."""
         full = os.path.join(self.root, path)
-        if not stat.S_ISREG(os.stat(full).st_mode):  # a link to something else
+        if os.path.islink(full):
+            self.read(path)  # which says where it leads, if that's to no file, or out
+            return
+        if not stat.S_ISREG(os.stat(full).st_mode):
             raise PackError(f"{path}: {NO_FILE}; nothing was changed")
-        if not os.access(full, os.R_OK) and (os.path.islink(full) or os.stat(full).st_uid != os.geteuid()):
+        if not os.access(full, os.R_OK) and os.stat(full).st_uid != os.geteuid():
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), full)
 
 

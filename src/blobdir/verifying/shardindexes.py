@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from blobdir.verifying.places import Folders
 
 STALE: Final = "shard-index-stale"
-_RENEW: Final = "only changes by blobdir renew it: write it anew, or remove it"
+_RENEW: Final = "changes by blobdir renew only what blobdir wrote: write it anew, or remove it"
 
 
 class ShardIndexes:
