@@ -7,11 +7,13 @@ import json
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlparse
 
 import fsspec
 import pytest
 from PIL import Image
 
+from blobdir import BlobImageInfo
 from blobdir.cli.app import run
 from blobdir.errors import PackError, UsageError
 from blobdir.moving import fetch, pack_to
@@ -378,3 +380,134 @@ def test_packed_to_a_bucket_and_fetched(regular: Path, tmp_path: Path) -> None:
 def test_a_subset_has_none(project: Path, tmp_path: Path) -> None:
     subset(project, tmp_path / "s")
     check(tmp_path / "s", ())
+
+
+# -- names, and what is damaged ------------------------------------------------------------------------------
+
+
+def stale(project: Path) -> dict[str, str]:
+    found = [finding for finding in verify(project).findings if finding.code == "shard-index-stale"]
+    assert all(finding.severity == "warning" for finding in found)
+    assert len({finding.path for finding in found}) == len(found)
+    return {finding.path: "; ".join(finding.examples) for finding in found}
+
+
+@pytest.mark.parametrize("dataset", ["a#b", "a?b", "a;b", "a%20b", "a%23b", " a b", "x:y", "pipe:x", "é", "a&b=c[d"])
+def test_wids_finds_tars_of_all_names(regular: Path, tmp_path: Path, dataset: str) -> None:
+    (regular / "train").rename(regular / dataset)
+    pack(regular, tmp_path / "p", BOTH)
+    for index in (tmp_path / "p" / "blob").glob("*.wids.json"):
+        for path in [str(index), *(one["url"] for one in json.loads(index.read_bytes())["shardlist"])]:
+            parts = urlparse(path)  # what wids opens: the path of it, and of the two joined
+            assert not parts.scheme and parts.path == path and path[0] > " "
+            assert (index.parent / parts.path).is_file()
+    assert not stale(tmp_path / "p")
+    shared = sorted((tmp_path / "p" / "blob").glob("*.tar"))
+    assert len(shared) == 6
+
+
+def test_names_that_wids_cannot_open_are_said(project: Path) -> None:
+    blob, index = project / "blob", project / "blob" / "train.wids.json"
+    name = json.loads(index.read_bytes())["shardlist"][0]["url"]
+    new = name.replace("train", "tr#in")
+    for path in (*blob.glob(f"{name[:-4]}.*"), *(project / "train").glob(f"{name[:-4]}_offsets.pkl")):
+        path.rename(path.parent / path.name.replace(name[:-4], new[:-4]))
+    index.write_text(index.read_text().replace(name, new))
+    assert "wids can't open" in stale(project)["blob/train.wids.json"]
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "a byte": lambda data: data[:1],
+    "cut off": lambda data: data[: len(data) // 2],
+    "zeros": lambda data: bytes(len(data)),
+    "zeros at the end": lambda data: data[:-9] + bytes(9),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_ones_are_said_and_renewed(project: Path, damage: str) -> None:
+    (project / "blob" / "val.wids.json").unlink()
+    damaged = [*(project / "blob").glob("train-*.idx"), project / "blob" / "train.wids.json"]
+    for path in damaged:
+        path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    assert stale(project).keys() == {f"blob/{path.name}" for path in damaged}
+    for path in (project / "train" / "ann").iterdir():
+        path.write_bytes(label(f"longer, and another {path.name}"))
+    relabel(project)
+    assert len(json.loads((project / "blob" / "train.wids.json").read_bytes())["shardlist"]) == 3
+    assert not stale(project)
+
+
+def test_a_damaged_one_is_renewed_of_all_its_tars(project: Path) -> None:
+    index = project / "blob" / "train.wids.json"
+    index.write_bytes(index.read_bytes()[:100])
+    relabelled(project)
+    check(project)
+
+
+def test_a_tar_named_twice_is_said_and_renewed(project: Path) -> None:
+    index = project / "blob" / "train.wids.json"
+    content = json.loads(index.read_bytes())
+    index.write_text(json.dumps(content | {"shardlist": content["shardlist"] * 2}))
+    assert stale(project)["blob/train.wids.json"].count("names train-") == 3
+    relabelled(project)
+    check(project)
+
+
+def test_foreign_ones_beside_tars_are_said_and_stay(project: Path) -> None:
+    index = next((project / "blob").glob("train-0000-*.idx"))
+    foreign = {
+        "train.wids.json": b'{"mine": 1}',
+        index.name: b"0 512\n512 1024\n",
+        "notes.idx": b"",
+        "x.wids.json": b"x",
+    }
+    for name, data in foreign.items():
+        (project / "blob" / name).write_bytes(data)
+    (project / "blob" / "val.wids.json").write_bytes(b'{"wids_version": 1, "datasets": []}')  # wids opens it
+    assert stale(project).keys() == {"blob/train.wids.json", f"blob/{index.name}"}
+    relabelled(project)
+    assert {name: (project / "blob" / name).read_bytes() for name in foreign} == foreign
+
+
+@pytest.mark.parametrize("target", ["outside", "nowhere", "inside"])
+@pytest.mark.parametrize("name", ["train.wids.json", "train-0000"])
+def test_a_link_is_one_finding_and_changes_say_that_it_stays(project: Path, target: str, name: str) -> None:
+    (index,) = [path for path in (project / "blob").iterdir() if path.name.startswith(name) and path.suffix != ".tar"]
+    to = {"outside": project.parent / "i", "nowhere": project / "none", "inside": project / "i"}[target]
+    data = index.read_bytes()
+    index.unlink()
+    if target != "nowhere":
+        to.write_bytes(data)
+    index.symlink_to(to)
+    path = f"blob/{index.name}"
+    codes = {"outside": "link-outside", "nowhere": "link-dangling"}
+    found = [one.code for one in verify(project).findings if one.path == path and one.severity != "note"]
+    assert [code for code in found if code != "not-checked"] == ([codes[target]] if target in codes else [])
+    (project / "train" / "ann" / "a.jpg.json").write_bytes(label("another, longer one"))
+    (project / "train" / "ann" / "a.png.json").write_bytes(label("another, longer one, too"))
+    said = [one.path for one in relabel(project).problems if one.code == "shard-index-stale"]
+    assert said == [path]
+    assert index.is_symlink()
+
+
+def test_kept_files_are_named_as_the_new_tar_has_them(tmp_path: Path) -> None:
+    project = tmp_path / "p"
+    (project / "blob").mkdir(parents=True)
+    (project / "train").mkdir()
+    (project / "meta.json").write_text('{"classes": [], "tags": [], "projectType": "images"}')
+    image, start = picture(1), 512
+    with tarfile.open(project / "blob" / "b.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name, data in (("c%25d.jpg", image), ("c%25d.cls", b"7")):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    entry = BlobImageInfo(name="c%25d.jpg", offset_start=start, offset_end=start + len(image))
+    BlobImageInfo.dump_to_pickle([entry], project / "train" / "b_offsets.pkl")
+    report = relabel(project)
+    (path,) = (project / "blob").glob("*.tar")
+    (kept,) = (name for name, *_ in members(path) if name.endswith(".cls"))
+    assert kept == "c%2525d.cls"
+    (problem,) = (one for one in report.problems if one.code == "hidden")
+    assert f"'{kept}'" in problem.message and "'c%25d.cls'" not in problem.message

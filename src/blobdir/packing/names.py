@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 
 SLUG_BYTES: Final = 200
 """Bytes of a name that are its dataset's: number, digest and ``_offsets.pkl`` come after it, and 255 are the most."""
+CUTS_URLS: Final = "#?;"
+"""What readers of shards that take names for URLs (wids does, of files, too) end the path at; nothing quotes it."""
 DIGEST_DIGITS: Final = 8
 _WITH_DIGEST: Final = re.compile(rf"(.+)-[0-9a-f]{{{DIGEST_DIGITS}}}")
 
 
 def slug_of(dataset: str) -> str:
     """What the names of a dataset's blobs begin with: ``train/datasets/hard`` gives ``train-hard``."""
-    plain = "".join("_" if char < " " or char == "\x7f" else char for char in layout.dataset_name(dataset))
+    odd = (char < " " or char == "\x7f" or char in CUTS_URLS for char in layout.dataset_name(dataset))
+    plain = "".join("_" if is_odd else char for char, is_odd in zip(layout.dataset_name(dataset), odd, strict=True))
     name = plain.replace("/", "-").encode("utf-8", "surrogateescape")[:SLUG_BYTES]
     try:
         name.decode()

@@ -96,7 +96,7 @@ def relabel(
                 progress=progress,
             ).run()
             change.commit()
-        report.say_left(change.leftovers())
+        report.say_left(change.leftovers(), change.not_renewed)
     report.seconds = time.perf_counter() - began
     return report
 
@@ -232,7 +232,9 @@ class _Relabelling:
         self._kept.clear()
         spans = spans_of(blob.held.members)
         self._files[blob.path] = [
-            one for one in files if any(_ending(one.name) == _ending(name) for name in there.get(spans[one.row], ()))
+            replace(one, name=one.name if one.name in alike else alike[0])
+            for one in files
+            if (alike := [name for name in there.get(spans[one.row], ()) if _ending(one.name) == _ending(name)])
         ]
 
     def _following(self, blob: _Blob, name: bytes, image: Span, beside: list[tuple[bytes, Span]]) -> Wanted:

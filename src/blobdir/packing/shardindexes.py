@@ -15,7 +15,8 @@ too, as the first ones of a dataset do. With its last tar, a dataset's index of 
 Only what is certainly written here is changed (`is_own`): the shard index called for a dataset that names all tars
 called so, and no other one beside it. One over all datasets, or of a part of the tars, is somebody's, who alone knows
 which belong there; so is one that is a symbolic link. It stays, and the command that makes it untrue says so, as
-`verify` does. What isn't an index by its content isn't touched.
+`verify` does. What isn't an index by its content isn't touched, unless it's what a copy that was cut off leaves of one
+(`whole`): the beginning of what is written here, or zeros, under its name, beside the tars that it would be about.
 
 Samples are those of WebDataset: members that stand together, and have one key. DALI separates words by blanks, so a
 blank in a name is ``%20``: it reads members by their places, and names are only shown.
@@ -25,10 +26,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 from blobdir.discovery import layout
 from blobdir.errors import PackError, UsageError
+from blobdir.packing.names import CUTS_URLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -41,10 +44,13 @@ KEPT: Final = "no change by blobdir renews it, as it isn't one that blobdir wrot
 DALI: Final = ".idx"
 WIDS: Final = ".wids.json"
 _DALI_VERSION: Final = b"v1.2"
+_DALI_BEGINS: Final = b"v1."
 _KIND: Final = "wids-shard-index-v1"
 _BLANK: Final = re.compile(rb"[\s\x00-\x20]")
 _TAR: Final = ".tar"
 _NUMBERED: Final = re.compile(r"-\d{4,}-[0-9a-f]{8}(-\d+)?\.tar")
+_BARE: Final = re.compile(r"[^\s:][^:]*")
+_WIDS_BEGINS: Final = b'{\n  "__kind__": "%b"' % _KIND.encode()
 
 
 class Shard(NamedTuple):
@@ -127,10 +133,18 @@ def wids_of(slug: str, shards: Mapping[str, Shard]) -> bytes:
 
 def _listed(shards: Mapping[str, Shard]) -> list[dict[str, Any]]:
     return [
-        # What has a colon would be a URL's scheme.
-        {"url": f"./{name}" if ":" in name else name, "nsamples": shards[name].samples, "filesize": shards[name].size}
-        for name in sorted(shards)
+        {"url": _url(name), "nsamples": shards[name].samples, "filesize": shards[name].size} for name in sorted(shards)
     ]
+
+
+def _url(name: str) -> str:
+    """A name as wids finds it: what is before a colon would be a URL's scheme, and leading blanks are taken off."""
+    return name if _BARE.fullmatch(name) else f"./{name}"
+
+
+def is_cut(name: str) -> bool:
+    """Whether wids takes a part of a name only, see `blobdir.packing.names.CUTS_URLS`: nothing quotes it."""
+    return any(char in CUTS_URLS for char in name)
 
 
 def _encoded(content: dict[str, Any]) -> bytes:
@@ -165,12 +179,83 @@ def is_index(name: str) -> bool:
 
 def is_dali(data: bytes) -> bool:
     """Whether these are the first bytes of an index of DALI."""
-    return data.startswith(b"v1.")
+    return data.startswith(_DALI_BEGINS)
 
 
 def belongs(tar: str, slug: str) -> bool:
     """Whether a tar is one of those that are called so, as `blobdir.packing.names` calls them."""
     return tar.startswith(f"{slug}-") and _NUMBERED.fullmatch(tar, len(slug)) is not None
+
+
+# -- damaged -------------------------------------------------------------------------------------------------
+
+
+def is_damaged(name: str, data: bytes) -> bool:
+    """Whether a file called like an index is what is left of one: cut off anywhere, zeros, or nothing at all."""
+    begins = _DALI_BEGINS if name.endswith(DALI) else _WIDS_BEGINS
+    left = data.rstrip(b"\0")
+    if left[: len(begins)] != begins[: len(left)]:
+        return False
+    return len(left) < len(begins) if name.endswith(DALI) else not _is_json(data)
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def is_wids(data: bytes) -> bool:
+    """Whether wids may read it: it asks for a version, which all have, and takes lists of indexes as well."""
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and "wids_version" in content and ("datasets" in content or bool(read_wids(data)))
+
+
+def twice(shards: Iterable[Mapping[str, Any]], slug: str) -> list[str]:
+    """Names of own tars that an index has more than once; others may be so on purpose."""
+    times = Counter(name for one in shards if belongs(name := name_in(one), slug))
+    return sorted(name for name, count in times.items() if count > 1)
+
+
+def whole(
+    name: str, data: bytes, there: Collection[str], removed: Collection[str], shard: Callable[[str], Shard]
+) -> bytes:
+    """What an index would say before a change if nothing had damaged it; what isn't damaged, as it is.
+
+    Parameters
+    ----------
+    name : str
+    data : bytes
+        Its content.
+    there, removed : collection of str
+        See `after`.
+    shard : callable
+        Says of a tar that is there, and stays, what indexes have of it.
+    """
+    slug = name.removesuffix(WIDS)
+    if is_damaged(name, data):
+        if name.endswith(DALI):
+            return _DALI_VERSION + b" 0\n"
+        of = {tar: Shard(b"", 0, 0) if tar in removed else shard(tar) for tar in there if belongs(tar, slug)}
+        return wids_of(slug, of) if of else data
+    content = read_wids(data) if name.endswith(WIDS) else None
+    if content is None or not (doubled := twice(content["shardlist"], slug)):
+        return data
+    once = {name_in(one): one for one in content["shardlist"] if name_in(one) in doubled}
+    others = [one for one in content["shardlist"] if name_in(one) not in doubled]
+    return _encoded(content | {"shardlist": [*others, *once.values()]})
+
+
+def concerned(name: str, tars: Iterable[str]) -> bool:
+    """Whether a file called like an index would be about one of these tars, by its name."""
+    if name.endswith(DALI):
+        return _tar_of(name) in tars
+    return any(belongs(tar, name.removesuffix(WIDS)) for tar in tars)
 
 
 # -- changes -------------------------------------------------------------------------------------------------

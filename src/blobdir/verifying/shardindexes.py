@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Any, Final
 
 from blobdir.discovery import layout
-from blobdir.errors import BlobdirError
-from blobdir.packing.shardindexes import DALI, WIDS, belongs, is_dali, name_in, read_wids, shard_of
+from blobdir.errors import BlobdirError, LinkError
+from blobdir.packing.shardindexes import (
+    DALI,
+    WIDS,
+    belongs,
+    is_cut,
+    is_dali,
+    is_damaged,
+    is_wids,
+    name_in,
+    read_wids,
+    shard_of,
+    twice,
+)
 from blobdir.verifying.findings import in_words
 
 if TYPE_CHECKING:
@@ -20,6 +33,8 @@ if TYPE_CHECKING:
 
 STALE: Final = "shard-index-stale"
 _RENEW: Final = "changes by blobdir renew only what blobdir wrote: write it anew, or remove it"
+_DAMAGED: Final = "is cut off, or empty: nobody can read it"
+_FOREIGN: Final = "is called like an index of shards, and isn't one; blobdir leaves it as it is"
 
 
 class ShardIndexes:
@@ -37,6 +52,7 @@ class ShardIndexes:
         self._storage, self._report = storage, report
         folder = folders.get(layout.BLOB_DIR)
         names = [entry.name for entry in folder.entries if entry.kind in ("file", "link")] if folder else []
+        self._links = {entry.name for entry in folder.entries if entry.kind == "link"} if folder else set()
         self._tars = {name for name in names if layout.blob_stem(name) is not None}
         self._of_dali = {name for name in names if name.endswith(DALI)}
         self._of_wids = [name for name in names if name.endswith(WIDS)]
@@ -56,7 +72,11 @@ class ShardIndexes:
 
     def _compare(self, path: str, tar: str, shard: Shard) -> None:
         data = self._read(path)
-        if data is not None and is_dali(data) and data != shard.dali:
+        if data is None:
+            return
+        if not is_dali(data):
+            self._say_none(path, data)
+        elif data != shard.dali:
             self._say(path, f"isn't what DALI's index of {tar} must be")
 
     def finish(self) -> None:
@@ -67,9 +87,15 @@ class ShardIndexes:
                 self._say(path, f"is an index of {tar}, which isn't there")
         for name in self._of_wids:
             path = f"{layout.BLOB_DIR}/{name}"
-            content = read_wids(self._read(path) or b"")
-            for fault in self._faults(content["shardlist"], name.removesuffix(WIDS)) if content else ():
+            data, slug = self._read(path), name.removesuffix(WIDS)
+            if data is None:
+                continue
+            content = read_wids(data)
+            for fault in self._faults(content["shardlist"], slug) if content else ():
                 self._say(path, fault)
+            is_own = any(belongs(tar, slug) for tar in self._tars)
+            if content is None and ((is_own and not is_wids(data)) or (data and is_damaged(name, data))):
+                self._say_none(path, data)
 
     def _faults(self, shards: list[dict[str, Any]], slug: str) -> Iterator[str]:
         named = {name_in(one): one for one in shards}
@@ -79,16 +105,29 @@ class ShardIndexes:
                 yield f"names {name}, which isn't there"
             elif one.get("nsamples") != samples or one.get("filesize", size) != size:
                 yield f"says that {name} has {one.get('nsamples')} samples, and it has {samples} in {size} bytes"
+            if name in self._tars and is_cut(name):
+                yield f"names {name}, which wids can't open: it takes names for URLs, that end at #, ? and ;"
+        for name in twice(shards, slug):
+            yield f"names {name} more than once, so its samples count more than once"
         for name in sorted(self._tars - named.keys()):
             if belongs(name, slug):
                 yield f"doesn't name {name}"
 
     def _read(self, path: str) -> bytes | None:
+        """Content; None where there is none, which links that lead elsewhere or nowhere are said for by `around`."""
         try:
             return self._storage.read(path)
         except (OSError, BlobdirError) as error:
-            self._report.add("unreadable", path, in_words(error))
+            is_said = isinstance(error, (LinkError, FileNotFoundError)) or getattr(error, "errno", 0) == errno.ELOOP
+            if not (is_said and path.rpartition("/")[2] in self._links):
+                self._report.add("unreadable", path, in_words(error))
             return None
+
+    def _say_none(self, path: str, data: bytes) -> None:
+        if is_damaged(path, data):
+            self._say(path, _DAMAGED)
+        else:
+            self._report.add(STALE, path, _FOREIGN)
 
     def _say(self, path: str, fault: str) -> None:
         self._report.add(STALE, path, f"{fault}; {_RENEW}")
