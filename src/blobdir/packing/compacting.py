@@ -117,7 +117,7 @@ def compacted(
             finally:
                 compacting.say_kept()
         compacting.note_kept()
-        report.say_left(change.leftovers(), change.not_renewed)
+        report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report, compacting.of_files
 

@@ -26,7 +26,7 @@ from blobdir.packing.metadata import check_meta
 from blobdir.packing.picturesizes import stream, wrong_sizes
 from blobdir.packing.plain import check_annotation
 from blobdir.packing.publishing import Change
-from blobdir.packing.report import LEFT, LINKED_INDEX
+from blobdir.packing.report import LEFT
 from blobdir.packing.shards import TarOutput
 from blobdir.packing.sound import CONFLICT
 from blobdir.packing.writer import NEW_BLOB, ProjectWriter
@@ -596,5 +596,3 @@ class Edit:
             self._change.__exit__(None, None, None)
         for path in self._change.leftovers() if self._change.made else ():
             warnings.warn(f"{path}: {LEFT}", BlobdirWarning, stacklevel=2)
-        for path in self._change.not_renewed if self._change.made else ():
-            warnings.warn(f"{path}: {LINKED_INDEX}", BlobdirWarning, stacklevel=2)

@@ -125,7 +125,7 @@ def add(
         report.problems += writer.write_pickles()
         writer.known.check_not_linked(change.removed)
         change.commit()
-    report.say_left(change.leftovers(), change.not_renewed)
+    report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
 
@@ -366,7 +366,7 @@ def remove(
         writer.known.check_not_linked(change.removed)
         report.problems += writer.write_pickles()
         change.commit()
-    report.say_left(change.leftovers(), change.not_renewed)
+    report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
 
@@ -448,7 +448,7 @@ def move(
         writer.known.check_not_linked(change.removed)
         report.problems += writer.write_pickles()
         change.commit()
-    report.say_left(change.leftovers(), change.not_renewed)
+    report.say_left(change.leftovers())
     report.removed = list(dict.fromkeys(report.removed))
     report.seconds = time.perf_counter() - began
     return report

@@ -177,7 +177,7 @@ def merge(
         report = _Merge(writer, known, copy=copy).run()
         check("nothing was changed; try again")
         change.commit()
-    report.say_left(change.leftovers(), change.not_renewed)
+    report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
 

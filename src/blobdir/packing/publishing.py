@@ -89,7 +89,6 @@ class Change:
         self._made = False
         self._left: list[str] = []
         self.kept: set[str] = set()
-        self.not_renewed: list[str] = []  # indexes of shards that are links, and about what changes
         self._witness = Witness(os.fspath(self._root))
         self._with_links: set[str] = set()
         self._asked: list[Callable[[], None]] = []

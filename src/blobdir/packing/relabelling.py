@@ -96,7 +96,7 @@ def relabel(
                 progress=progress,
             ).run()
             change.commit()
-        report.say_left(change.leftovers(), change.not_renewed)
+        report.say_left(change.leftovers())
     report.seconds = time.perf_counter() - began
     return report
 

@@ -21,7 +21,6 @@ OnConflict = Literal["error", "skip", "rename", "replace"]
 Layout = Literal["files", "webdataset"]
 LabelFormat = Literal["", "auto", "coco", "yolo", "voc", "cvat", "labelme", "createml", "csv", "folders"]
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
-LINKED_INDEX = "is a symbolic link, so it wasn't renewed with the tars that it is about; write it anew, or remove it"
 LEFT = (
     "couldn't be removed: what was replaced or removed is still in it; the next command that changes the project "
     "removes it, as does `blobdir verify --repair`"
@@ -312,15 +311,8 @@ class ChangeReport:
         """What was noticed, as lines: for who is interrupted after the change, or meets an error."""
         return [f"{problem.path}: {problem.message}" for problem in self.problems]
 
-    def say_left(self, folders: Iterable[str], indexes: Iterable[str] = ()) -> None:
-        """Name what couldn't be emptied after the change, and the indexes of shards that it couldn't renew.
-
-        See `leftovers` and `not_renewed` of `blobdir.packing.publishing.Change`.
-        """
-        said = {(one.code, one.path) for one in self.problems}
-        for path in indexes:
-            if ("shard-index-stale", path) not in said:
-                self.problems.append(Problem("shard-index-stale", path, LINKED_INDEX))
+    def say_left(self, folders: Iterable[str]) -> None:
+        """Name what couldn't be emptied after the change, see `leftovers` of `blobdir.packing.publishing.Change`."""
         for path in folders:
             self.problems.append(Problem("change-leftover", path, LEFT))
             self.held.append(path)

@@ -251,13 +251,6 @@ def whole(
     return _encoded(content | {"shardlist": [*others, *once.values()]})
 
 
-def concerned(name: str, tars: Iterable[str]) -> bool:
-    """Whether a file called like an index would be about one of these tars, by its name."""
-    if name.endswith(DALI):
-        return _tar_of(name) in tars
-    return any(belongs(tar, name.removesuffix(WIDS)) for tar in tars)
-
-
 # -- changes -------------------------------------------------------------------------------------------------
 
 

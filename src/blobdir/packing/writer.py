@@ -25,7 +25,7 @@ from blobdir.packing.metadata import check_meta
 from blobdir.packing.names import free_stem, renewed_stem, slug_of, taken_stems
 from blobdir.packing.provenance import Provenance
 from blobdir.packing.report import Problem
-from blobdir.packing.shardindexes import KEPT, after, concerned, is_index, shard_of, whole
+from blobdir.packing.shardindexes import KEPT, after, is_index, shard_of, whole
 from blobdir.packing.sums import SUMS, updated_sums
 from blobdir.tarscan import scan_tar
 
@@ -353,12 +353,6 @@ class ProjectWriter:
             {path.rpartition("/")[2] for path in paths if _is_of_images(path) and layout.blob_stem(path) is not None}
             for paths in (self.change.staged, self.change.removed)
         )
-        links = {entry.name for entry in folder.entries if entry.kind == "link"} if folder is not None else set()
-        self.change.not_renewed += [
-            path
-            for name in sorted(filter(is_index, links))
-            if concerned(name, added | removed) and (path := f"{layout.BLOB_DIR}/{name}") not in self.change.not_renewed
-        ]
         if not any(map(is_index, there)) or not (added or removed):
             return []
         if self.change.dry_run:
