@@ -13,9 +13,9 @@ import fsspec
 import pytest
 from PIL import Image
 
-from blobdir import BlobImageInfo
+from blobdir import BlobImageInfo, ImageStore
 from blobdir.cli.app import run
-from blobdir.errors import PackError, UsageError
+from blobdir.errors import BlobdirWarning, PackError, UsageError
 from blobdir.moving import fetch, pack_to
 from blobdir.packing import PackOptions, add, compact, create_project, merge, move, pack, relabel, remove, subset
 from blobdir.packing.newfolder import NewFolder
@@ -511,3 +511,30 @@ def test_kept_files_are_named_as_the_new_tar_has_them(tmp_path: Path) -> None:
     assert kept == "c%2525d.cls"
     (problem,) = (one for one in report.problems if one.code == "hidden")
     assert f"'{kept}'" in problem.message and "'c%25d.cls'" not in problem.message
+
+
+@pytest.mark.parametrize("who", ["transaction", "store"])
+def test_who_has_no_report_warns_of_indexes_that_stay(project: Path, who: str) -> None:
+    """One of somebody's own, called for the tars that a transaction or a store brings, and naming others."""
+
+    def commit(number: int) -> None:
+        if who == "transaction":
+            fs = fsspec.filesystem("blobdir", fo=str(project), skip_instance_cache=True)
+            with fs.transaction:
+                fs.pipe_file(f"val/img/new{number}.png", picture(number))
+        else:
+            with ImageStore(project.parent / "store") as store:
+                store[f"{number}.png"] = picture(number)
+
+    if who == "store":
+        commit(1)
+    blob = project / "blob" if who == "transaction" else project.parent / "store" / "blob"
+    slug = "added" if who == "transaction" else next(blob.glob("*.tar")).name.split("-")[0]
+    content = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": slug, "shardlist": []}
+    tars = sorted(path.name for path in blob.glob("*.tar"))
+    content["shardlist"] = [{"url": tar, "nsamples": 1} for tar in (*tars, "another.tar")]
+    (blob / f"{slug}.wids.json").write_text(json.dumps(content))
+    before = (blob / f"{slug}.wids.json").read_bytes()
+    with pytest.warns(BlobdirWarning, match=rf"blob/{slug}\.wids\.json: "):
+        commit(2)
+    assert (blob / f"{slug}.wids.json").read_bytes() == before

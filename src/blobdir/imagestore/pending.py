@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections import ChainMap, Counter
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from blobdir.discovery import layout
-from blobdir.errors import UsageError
+from blobdir.errors import BlobdirWarning, UsageError
 from blobdir.imagestore.counts import Put
 from blobdir.imagestore.names import as_bytes, new_names, packed_names
 from blobdir.imagestore.view import FOLDER, META, NONE, OTHER, meta_path
@@ -348,9 +349,11 @@ class Pending:
                 self._change.forget(NEW_BLOB)
             for folder in (layout.ITEMS, layout.ANNOTATIONS):  # by them, one without images stays a dataset
                 self._change.make_folder(f"{self.path}/{folder}")
-            self._writer.write_pickles()
+            stale = self._writer.write_pickles()
             self._writer.known.check_not_linked(self._change.removed, anew=False)
             self._change.commit()
+        for one in stale:
+            warnings.warn(f"{one.path}: {one.message}", BlobdirWarning, stacklevel=4)
         return True
 
     def _take_away(self, gone: list[str]) -> None:

@@ -498,13 +498,13 @@ class Edit:
             self._check_belongings()
             self._drop_origins()
             self._finish_blob()
-            self._writer.write_pickles()
+            stale = self._writer.write_pickles()
             self._writer.known.check_not_linked(self._change.removed)
             self._change.commit()
         if faults:
             more = f"; and {counted(len(faults) - 1, 'more annotation')} of another size than the image"
             lost.append(f"{faults[0]}{more * bool(faults[1:])}")
-        for text in lost:
+        for text in [*lost, *(f"{one.path}: {one.message}" for one in stale)]:
             warnings.warn(text, BlobdirWarning, stacklevel=2)
 
     def _opened(self, path: str) -> BinaryIO:
