@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from label_cases import draw
 from set_cases import OF_ALL
@@ -82,3 +84,21 @@ def test_both_count_if_they_say_the_folder(tmp_path):
     two_files(tmp_path / "s", "coco", ["alice", "bob"], "images/street", [(names, "outer"), (names, "inner")])
     report, found = pack(tmp_path / "s", tmp_path / "p")
     assert report.complete and found == {"alice": NAMES, "bob": NAMES}
+
+
+@pytest.mark.parametrize("apart", [0.0005, 0.4, 1.0, 1.5])
+@pytest.mark.parametrize("label", ["car", "Car"])
+def test_places_that_are_rounded_otherwise_are_the_same(apart, label, tmp_path):
+    """By another program, in whole pixels, or as 32-bit numbers; classes by capitals."""
+    for name in NAMES:
+        draw(tmp_path / "s/images" / name)
+    for file, shift, title in (("fold0", 0.0, "car"), ("fold1", apart, label)):
+        images = [{"id": i, "file_name": name, "width": 100, "height": 50} for i, name in enumerate(NAMES)]
+        boxes = [
+            {"id": i, "image_id": i, "category_id": 1, "bbox": [2 + i + shift, 3, 10, 8], "area": 80, "iscrowd": 0}
+            for i in range(len(NAMES))
+        ]
+        content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": title}]}
+        put(tmp_path / "s" / f"{file}.json", json.dumps(content))
+    report, _ = pack(tmp_path / "s", tmp_path / "p")
+    assert report.complete is (apart <= 1)

@@ -235,3 +235,16 @@ def test_where_memory_is_short_what_failed_gives_its_own_back(capsys: pytest.Cap
         report(error)
         assert held[0]() is None
     assert "there isn't enough memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [200, 2600])
+def test_folders_with_long_paths_are_bounded_by_their_bytes(kind: str, count: int) -> None:
+    """Seventeen folders of 4 kB each for a member: ten times the bytes of its headers."""
+    long = b"/".join([b"k" * 250] * 15)
+    data = b"".join(named(b"%b/%d%b/x.png" % (long, i, b"/a" * 16), KINDS[kind]) for i in range(count))
+    if count < 1000:
+        scan_tar(Bytes(data + END))
+        return
+    with pytest.raises(DamagedTarError, match="its 2,600 members make folders whose paths have more than"):
+        scan_tar(Bytes(data + END))

@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import astuple
 from itertools import combinations
 from posixpath import basename
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from blobdir.labels.bystanders import is_called_for_predictions
-from blobdir.labels.model import around
+from blobdir.labels.model import Box, around
 from blobdir.wording import counted
 
 if TYPE_CHECKING:
@@ -28,9 +31,13 @@ if TYPE_CHECKING:
 
     from blobdir.labels.model import Picture, Shape, Thing
 
+    _Places = dict[tuple[str, Box | None], str]
+
 _AROUND: Final = "stuff"
 _PART: Final = re.compile(rf"(instances|(?:person_)?keypoints|{_AROUND})([-_].*)", re.IGNORECASE)
 """Files of COCO's that are made to be used together: things that can be counted, people, and what is around them."""
+_NEAR: Final = 1.0
+"""Pixels that sides of one object may be apart, as where one file has whole pixels."""
 
 
 class _Pair:
@@ -50,12 +57,12 @@ class _Said(NamedTuple):
     Attributes
     ----------
     things : dict
-        Label file -> a number for each object, and its class.
+        Label file -> where each object is, and its class.
     is_sure : bool
         Whether the image is surely theirs.
     """
 
-    things: dict[str, dict[int, str]]
+    things: dict[str, _Places]
     is_sure: bool
 
 
@@ -88,10 +95,10 @@ class Mixing:
 
     def _note_shared(self, picture: Picture, things: list[Thing]) -> None:
         """Compare an image's objects with those that it has in datasets of other files."""
-        found: dict[str, dict[int, str]] = {}
+        found: dict[str, _Places] = {}
         for thing in things:
             for file in thing.files or (picture.file,):
-                found.setdefault(file, {})[hash(bucket_of(thing.label, thing.shapes))] = thing.label
+                found.setdefault(file, {})[thing.label.casefold(), around(thing.shapes)] = thing.label
         mine = _Said(found, _is_surely_of(picture))
         for other in self._said.get(picture.path, ()):
             if not (mine.is_sure and other.is_sure):
@@ -107,8 +114,13 @@ class Mixing:
         for left in mine.things.keys() - other.things.keys():
             for right in other.things.keys() - mine.things.keys():
                 if is_called_for_predictions(left) is is_called_for_predictions(right):
-                    first, second = sorted(((left, mine.things[left]), (right, other.things[right])))
-                    _compare(self._apart, image, first, second)
+                    one, two = mine.things[left], other.things[right]
+                    (first, ones), (second, twos) = sorted(((left, _unsaid(one, two)), (right, _unsaid(two, one))))
+                    if ones or twos:
+                        pair = self._apart.setdefault((first, second), _Pair())
+                        pair.images[image] = None
+                        pair.left |= ones
+                        pair.right |= twos
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Files whose objects came together, though they differ, and what to say of it."""
@@ -145,6 +157,22 @@ def _compare(
         pair.images[image] = None
         pair.left.update(label for i, label in mine.items() if i not in theirs)
         pair.right.update(label for i, label in theirs.items() if i not in mine)
+
+
+def _unsaid(mine: _Places, theirs: _Places) -> set[str]:
+    """Classes of objects that another file doesn't have; places may be rounded, and classes spelled, otherwise."""
+    boxes: dict[str, list[tuple[float, ...]]] = {}
+    for label, box in theirs:
+        if box is not None:
+            boxes.setdefault(label, []).append(astuple(box))
+
+    def is_said(label: str, box: Box | None) -> bool:
+        if box is None or label not in boxes:
+            return False
+        apart = np.abs(np.array(boxes[label]) - np.array(astuple(box)))
+        return bool((apart.max(axis=1) <= _NEAR).any())
+
+    return {name for place, name in mine.items() if place not in theirs and not is_said(*place)}
 
 
 def _differs(other: str, pair: _Pair) -> str:

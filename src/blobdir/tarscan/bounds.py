@@ -10,6 +10,7 @@ of all members, in the table or not                    at most
 bytes of names and of what links lead to               those of the headers that were read, and 1 MiB
 folders in their names                                 64 for each member, and a million
 folders that are there then, each counted once         16 for each member, and 10,000
+bytes of the paths of these                            4 KiB for each member, and 64 MiB
 =====================================================  ==================================================
 
 Bytes are counted while headers are read (`GivenNames`): only what global headers say is there more than once. Such a
@@ -30,7 +31,7 @@ import numpy as np
 from blobdir.errors import DamagedTarError
 from blobdir.wording import counted
 
-from .names import above, path_of
+from .names import MOST_PATH, above, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _FREE_BYTES: Final = 1 << 20
 _PARTS_PER_MEMBER, _FREE_PARTS = 64, 1_000_000
 _FOLDERS_PER_MEMBER, _FREE_FOLDERS = 16, 10_000
+_PATHS_PER_MEMBER, _FREE_PATHS = 4 << 10, 64 << 20
 _SLASH: Final = ord("/")
 
 
@@ -76,19 +78,32 @@ def check_folders(table: TarTable, path: str) -> None:
     members = len(table) + len(others)
     parts = int(np.count_nonzero(table.arena == _SLASH)) + sum(member.name.count(b"/") for member in others)
     most = _FOLDERS_PER_MEMBER * members + _FREE_FOLDERS
-    if parts <= most:  # they can't make more
+    most_bytes = _PATHS_PER_MEMBER * members + _FREE_PATHS
+    if parts <= most and parts * _longest(table) <= most_bytes:  # they can't make more
         return
     of = f"{path}: the names of its {counted(members, 'member')}"
     if parts > _PARTS_PER_MEMBER * members + _FREE_PARTS:
         raise DamagedTarError(f"{of} have {parts:,} folders in them", path=path, position=0)
     known: set[int] = {hash(b"")}  # of paths, which may be long
+    size = 0
     for member_path in _paths(table):
         for folder in above(member_path):
             if (digest := hash(folder)) in known:
                 break
             known.add(digest)
+            size += len(folder)
         if len(known) > most:
             raise DamagedTarError(f"{of} make more than {most:,} folders", path=path, position=0)
+        if size > most_bytes:
+            text = f"{of} make folders whose paths have more than {most_bytes:,} bytes"
+            raise DamagedTarError(text, path=path, position=0)
+
+
+def _longest(table: TarTable) -> int:
+    """Bytes of the longest path that a folder of a tar can have."""
+    longest = int(np.diff(table.name_start).max()) if len(table) else 0
+    others = (len(member.name) for member in (*table.left_out, *table.folders))
+    return min(max(longest, max(others, default=0)), MOST_PATH)
 
 
 def _paths(table: TarTable) -> Iterator[bytes]:
