@@ -196,3 +196,20 @@ def test_an_image_is_removed_with_its_link(project, called):
     put_link(project, "ann/0_0000.png.json", AWAY["nowhere"])
     assert called(["remove", "P", "train/0_0000.png"])[0] == 0
     assert not (project / "train/ann/0_0000.png.json").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("img/.x.png", "nowhere"),
+        ("img/._1.png", "nowhere"),
+        ("img/.#a.png", "user@host.1:2"),
+        ("img/loop", ".."),
+        ("img/loop", "."),
+    ],
+)
+def test_what_no_image_lacks_keeps_nothing_from_being_merged(project, called, path, target):
+    """Locks of editors, and links back up, which nobody follows."""
+    put_link(project, path, target)
+    status, said = called(["merge", "Q", "P"])
+    assert status == 0 and f"train/{path}" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlparse
@@ -18,7 +19,10 @@ from blobdir.cli.app import run
 from blobdir.errors import BlobdirWarning, PackError, UsageError
 from blobdir.moving import fetch, pack_to
 from blobdir.packing import PackOptions, add, compact, create_project, merge, move, pack, relabel, remove, subset
+from blobdir.packing.names import renewed_stem
 from blobdir.packing.newfolder import NewFolder
+from blobdir.packing.shardindexes import belongs
+from blobdir.sources import LocalStorage
 from blobdir.tarwriting import reading
 from blobdir.verifying import verify
 
@@ -538,3 +542,52 @@ def test_who_has_no_report_warns_of_indexes_that_stay(project: Path, who: str) -
     with pytest.warns(BlobdirWarning, match=rf"blob/{slug}\.wids\.json: "):
         commit(2)
     assert (blob / f"{slug}.wids.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("layout", ["files", "webdataset"])
+def test_a_shard_that_a_link_leads_to_stays_as_it_is(project: Path, layout: str, dry_run: bool) -> None:
+    """As for `compact`, also if the link was there long before."""
+    for path in (project / "train/ann").iterdir():
+        path.write_bytes(label("another, longer one"))
+    blob = next((project / "blob").glob("train-*.tar"))
+    (project / "latest").symlink_to(f"blob/{blob.name}")
+    before = blob.read_bytes()
+    report = relabel(project, layout=layout, dry_run=dry_run)  # type: ignore[arg-type]
+    assert [one.path for one in report.problems if one.code == "link"] == ["latest"]
+    assert blob.read_bytes() == before and (project / "latest").exists()
+    others = {path.name for path in (project / "blob").glob("train-*.tar")} - {blob.name}
+    assert others and not [one for one in verify(project).findings if one.severity == "error"]
+
+
+@pytest.mark.parametrize("name", ["x.wids.json", "train.wids.json", "{tar}.idx"])
+@pytest.mark.parametrize("change", ["add", "compact", "transaction"])
+def test_an_index_that_cannot_be_read_keeps_no_change_from_being_made(
+    project: Path, monkeypatch: pytest.MonkeyPatch, change: str, name: str
+) -> None:
+    name = name.format(tar=next((project / "blob").glob("train-*.tar")).stem)
+    (project / "blob" / name).touch()
+    real = LocalStorage.read
+
+    def read(storage: LocalStorage, path: str) -> bytes:
+        if path == f"blob/{name}":
+            raise PermissionError(13, "Permission denied", path)
+        return real(storage, path)
+
+    monkeypatch.setattr(LocalStorage, "read", read)
+    tars = {path.name for path in (project / "blob").glob("*.tar")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        CHANGES[change](project)
+    assert {path.name for path in (project / "blob").glob("*.tar")} != tars
+    assert (project / "blob" / name).exists()
+
+
+@pytest.mark.parametrize("stem", ["train-0000-9467fc19", "train-0000-9467fc19-1", "train-0000-9467fc19-12"])
+def test_a_tar_that_is_renewed_stays_one_of_its_dataset(stem: str) -> None:
+    taken: set[str] = set()
+    for digest in ("a" * 64, "a" * 64, "b" * 64):
+        stem = renewed_stem(stem, digest, taken)
+        taken.add(stem.casefold())
+        assert belongs(f"{stem}.tar", "train")
+        assert stem.startswith("train-0000-") and len(stem) <= len("train-0000-9467fc19-1")

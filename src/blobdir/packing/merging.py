@@ -343,7 +343,8 @@ class _Merge:
         within = path[len(owner) + 1 :] if owner else ""
         image = wanted_by(self._theirs, owner, within) if owner else ""
         if image or within == SOURCE:
-            of = f"{image} would be without it" if image else "its dataset would be without it"
+            whose = "the project" if image and within.endswith(f"/{image}") else image or "its dataset"
+            of = f"{whose} would be without it"
             raise PackError(
                 f"{self._theirs.root}/{path}: is a symbolic link to {target}, which is no file, and {of}; put the file "
                 "itself there, or remove the link; nothing was changed"

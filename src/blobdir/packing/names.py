@@ -26,7 +26,7 @@ SLUG_BYTES: Final = 200
 CUTS_URLS: Final = "#?;"
 """What readers of shards that take names for URLs (wids does, of files, too) end the path at; nothing quotes it."""
 DIGEST_DIGITS: Final = 8
-_WITH_DIGEST: Final = re.compile(rf"(.+)-[0-9a-f]{{{DIGEST_DIGITS}}}")
+_WITH_DIGEST: Final = re.compile(rf"(.+?)-[0-9a-f]{{{DIGEST_DIGITS}}}(?:-\d+)?")
 
 
 def slug_of(dataset: str) -> str:

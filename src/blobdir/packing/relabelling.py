@@ -168,8 +168,16 @@ class _Relabelling:
         try:
             blob = _Blob(held, file)
             wanted = self._wanted(blob)
-            if not blob.is_so(wanted, self._writer.read):
-                self._write(blob, wanted)
+            if blob.is_so(wanted, self._writer.read):
+                return
+            if links := held.links(self._known):
+                self._files[path] = held.judged.files
+                said = {(problem.code, problem.path) for problem in self._report.problems}
+                for link in (one for one in links if ("link", one) not in said):
+                    what = f"leads to {path}, or to its offsets, so that stays as it is"
+                    self._say("link", link, f"{what}; remove the link, and compact again")
+                return
+            self._write(blob, wanted)
         finally:
             os.close(file)
 

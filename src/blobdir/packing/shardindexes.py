@@ -49,6 +49,7 @@ _KIND: Final = "wids-shard-index-v1"
 _BLANK: Final = re.compile(rb"[\s\x00-\x20]")
 _TAR: Final = ".tar"
 _NUMBERED: Final = re.compile(r"-\d{4,}-[0-9a-f]{8}(-\d+)?\.tar")
+_UNREAD: Final = "can't be looked at"
 _BARE: Final = re.compile(r"[^\s:][^:]*")
 _WIDS_BEGINS: Final = b'{\n  "__kind__": "%b"' % _KIND.encode()
 
@@ -313,12 +314,10 @@ def after(
     for name in (name for name in there if name.endswith(WIDS)):
         slug = name.removesuffix(WIDS)
         of = {tar for tar in added if belongs(tar, slug)}
-        if there[name] == "link":
-            content = _behind(name, read)
-            if content is None and (of or any(belongs(tar, slug) for tar in removed)):
-                found.stale[name] = "is a symbolic link, and can't be looked at"
-        else:
-            content = read_wids(read(name)) if there[name] == "file" else None
+        data = _looked_at(name, there, read)
+        content = read_wids(data) if data else None
+        if data is None and (of or any(belongs(tar, slug) for tar in removed)):
+            found.stale[name] = f"is a symbolic link, and {_UNREAD}" if there[name] == "link" else _UNREAD
         if content is None:
             continue
         if there[name] == "link" or not is_own(content, slug, there):
@@ -347,19 +346,22 @@ def _after_dali(
     removed: Collection[str],
 ) -> None:
     of_tars = [name for name in there if name.endswith(DALI) and _tar_of(name) in there]
-    of_dali = [name for name in of_tars if there[name] == "file" and is_dali(read(name))]
+    files = {name: _looked_at(name, there, read) for name in of_tars if there[name] == "file"}
+    of_dali = [name for name, data in files.items() if is_dali(data or b"")]
     for name in of_tars:
-        if _tar_of(name) in removed and there[name] == "link":
-            found.stale[name] = f"is a symbolic link, and was of {_tar_of(name)}, which isn't there"
+        if _tar_of(name) in removed and (there[name] == "link" or (name in files and files[name] is None)):
+            what = "is a symbolic link" if there[name] == "link" else _UNREAD
+            found.stale[name] = f"{what}, and was of {_tar_of(name)}, which isn't there"
     found.contents.update((name, None) for name in of_dali if _tar_of(name) in removed)
     for tar in added if of_dali else ():
         found.contents[tar.removesuffix(_TAR) + DALI] = shard(tar).dali
 
 
-def _behind(name: str, read: Callable[[str], bytes]) -> dict[str, Any] | None:
+def _looked_at(name: str, there: Mapping[str, str], read: Callable[[str], bytes]) -> bytes | None:
+    """What a file or link holds; nothing of what is neither. None where it can't be read, or leads out or nowhere."""
     try:
-        return read_wids(read(name))
-    except PackError:  # it leads out, or nowhere
+        return read(name) if there[name] in ("file", "link") else b""
+    except PackError:
         return None
 
 
