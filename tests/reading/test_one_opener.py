@@ -18,6 +18,8 @@ OTHERS = {
     "packing/lists.py": "a list that the user names",
     "packing/resuming.py": "what pack has written itself",
     "packing/made.py": "folders that are being made, none through a link",
+    "tarwriting/lmdbs.py": "a store that the user names",
+    "stores/parquet.py": "what is being written",
     "tarwriting/place.py": "folders that are being made, none through a link",
     "packing/editing.py": "what a transaction has written itself",
     "verifying/bitmaps.py": "bytes in memory",
