@@ -205,6 +205,7 @@ def test_an_image_is_removed_with_its_link(project, called):
         ("img/._1.png", "nowhere"),
         ("img/.#a.png", "user@host.1:2"),
         ("img/loop", ".."),
+        ("img/more", "../../test/img"),
         ("img/loop", "."),
     ],
 )

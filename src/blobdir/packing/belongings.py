@@ -293,10 +293,9 @@ def wanted_by(known: Provenance, dataset: str, path: str) -> str:
     """
     folder, _, tail = path.partition("/")
     is_of_items = folder == layout.ITEMS
-    full = os.path.join(known.root, dataset, path)
-    if is_of_items and posixpath.basename(tail).startswith("."):  # no image, nor a folder of any
+    if is_of_items and posixpath.basename(tail).startswith("."):  # no image
         return ""
-    if is_of_items and (is_image_name(tail) or (os.path.isdir(full) and not leads_up(full))):
+    if is_of_items and is_image_name(tail):  # of a link to a folder nobody sees anything
         return tail
     if not is_of_items and not is_side_folder(folder):
         return ""
@@ -311,13 +310,6 @@ def wanted_by(known: Provenance, dataset: str, path: str) -> str:
         for name in owners(spelled, lambda base: called.get(base, ()), lambda one: known.is_there(dataset, one))
     )
     return next(found, "")
-
-
-def leads_up(link: str) -> bool:
-    """Whether a symbolic link leads to a folder that it lies in, so that nobody follows it."""
-    real = os.path.realpath(link)
-    above = os.path.realpath(os.path.dirname(link))
-    return above == real or above.startswith(f"{real.rstrip('/')}/")
 
 
 class _Finder:
