@@ -14,7 +14,7 @@ from changes.children import Child
 
 from blobdir import ImageStore
 from blobdir.errors import BlobdirWarning, IncompleteListingError, NotAProjectError, PackError, UsageError
-from blobdir.packing import publishing
+from blobdir.packing import journal, publishing
 
 pytestmark = pytest.mark.filterwarnings("error::blobdir.BlobdirWarning")
 NAMES = [f"{i:04}" for i in range(1200)]
@@ -150,16 +150,19 @@ def test_who_may_not_finish_a_change_is_shown_no_half_of_it(store, monkeypatch, 
     reader = ImageStore(store.path, "r")
 
     def cut_off():
-        done, rename = [], os.rename
+        done = []
 
-        def some(*given, **more):
-            if os.path.lexists(f"{store.path}/.blobdir/journal.json"):
-                done.append(given)
-                if len(done) > renames:
-                    os._exit(9)
-            rename(*given, **more)
+        def counted(rename):
+            def some(*given, **more):
+                if os.path.lexists(f"{store.path}/.blobdir/journal.json"):
+                    done.append(given)
+                    if len(done) > renames:
+                        os._exit(9)
+                rename(*given, **more)
 
-        os.rename = some
+            return some
+
+        os.rename, journal.rename_new = counted(os.rename), counted(journal.rename_new)
         with store:
             store.put_many({"a": b"new", "n": b"n"}, metadata={"a": {"k": 2}})
             del store["b"]
