@@ -17,12 +17,12 @@ from blob_builder import Builder
 
 import blobdir
 from blobdir.discovery import whereabouts
-from blobdir.durable import rename_new
 from blobdir.errors import BlobdirError, SourceChangedError
-from blobdir.packing import add, compact, growing, journal, merge, move, publishing, recover, remove
+from blobdir.packing import add, compact, growing, merge, move, publishing, recover, remove
 from blobdir.packing.journal import Journal
 from blobdir.packing.publishing import Change
 
+from .test_kinds_saved import Killed, kill_after
 from .test_kinds_witness import PNG, label
 
 PNGS = {name: PNG[:-12] + bytes([0, 0, 0, 1, 116, 69, 88, 116, ord(name)]) + bytes(4) + PNG[-12:] for name in "abcdnx"}
@@ -135,27 +135,13 @@ def test_while_it_is_prepared(place, monkeypatch, command, hand):
     assert not (root / ".blobdir/journal.json").exists()
 
 
-class Killed(BaseException):
-    """What nobody expects."""
-
-
 def cut_off(run, place, after):
     """Make a change that is killed after some renames, once it's decided; whether it was, with some left."""
-    real_run, left = Journal.run, [after]
-
-    def counted(real):
-        def rename(*args, **options):
-            if not left[0]:
-                raise Killed
-            left[0] -= 1
-            return real(*args, **options)
-
-        return rename
+    real_run = Journal.run
 
     def run_patched(self, root):
         with pytest.MonkeyPatch.context() as patches:
-            patches.setattr(os, "rename", counted(os.rename))
-            patches.setattr(journal, "rename_new", counted(rename_new))
+            kill_after(after, patches)
             real_run(self, root)
 
     with pytest.MonkeyPatch.context() as patches:

@@ -40,10 +40,9 @@ class Killed(BaseException):
     """What nobody expects."""
 
 
-def cut_off(root, step, after, monkeypatch):
-    """Make a change that is killed after some renames, once it's decided."""
-    fs = blobdir.BlobDirFileSystem(root, skip_instance_cache=True)
-    real_run, left = journal.Journal.run, [after]
+def kill_after(renames, patches):
+    """Have a process be killed by the next rename after some, of either kind."""
+    left = [renames]
 
     def counted(real):
         def rename(*args, **options):
@@ -54,10 +53,18 @@ def cut_off(root, step, after, monkeypatch):
 
         return rename
 
+    patches.setattr(os, "rename", counted(os.rename))
+    patches.setattr(journal, "rename_new", counted(rename_new))
+
+
+def cut_off(root, step, after, monkeypatch):
+    """Make a change that is killed after some renames, once it's decided."""
+    fs = blobdir.BlobDirFileSystem(root, skip_instance_cache=True)
+    real_run = journal.Journal.run
+
     def run(self, place):
         with pytest.MonkeyPatch.context() as patches:
-            patches.setattr(os, "rename", counted(os.rename))
-            patches.setattr(journal, "rename_new", counted(rename_new))
+            kill_after(after, patches)
             real_run(self, place)
 
     def change():
